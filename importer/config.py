@@ -1,0 +1,251 @@
+"""Settings: defaults < TOML file < environment. Unknown names and wrong types are refused.
+
+``[section] name`` in the file is ``IMPORTER_SECTION_NAME`` in the environment; lists are
+comma-separated there. A room gets its own section, never the whole. docs/settings.md lists them.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from importer.errors import CallerError
+from importer.units import GiB, MiB, TiB
+
+
+def _data_dir() -> str:
+    return str(Path("~/.local/share/importer").expanduser())
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The service as a whole."""
+
+    listen: str = "127.0.0.1:8080"
+    """Address and port to listen on; ``[::1]:8080`` for IPv6."""
+
+    data: str = field(default_factory=_data_dir)
+    """Directory of the store, the token and, unless told otherwise, the images."""
+
+    token: str = ""
+    """Bearer token of the API. Empty: made at the first start and kept in ``DATA/token``."""
+
+    no_token: bool = False
+    """Let everybody in. Only possible when listening on loopback."""
+
+    scrape_token: str = ""
+    """A second bearer that opens ``/metrics`` and nothing else. Empty: there is none."""
+
+    origins: tuple[str, ...] = ()
+    """Origins beside the service's own whose pages may send requests, as
+    ``https://harvester.example``."""
+
+    grace: float = 10.0
+    """Seconds that running requests get to end when the service is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """How imports are run."""
+
+    workers: int = 4
+    """Imports that run at the same time; others wait for their turn."""
+
+    waiting_uploads: int = 64
+    """Upload requests that may wait for a worker, each with its connection open."""
+
+    backoff: float = 1.0
+    """Seconds before the first retry; doubled each time, with jitter."""
+
+    backoff_most: float = 60.0
+    """Seconds before any retry at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused for its size."""
+
+    image_size: int = 1 * TiB
+    """Bytes of a file, as sent, at most."""
+
+    virtual_size: int = 16 * TiB
+    """Bytes a guest may see, and bytes that a compressed file may expand to, at most."""
+
+    free_space: int = 256 * MiB
+    """Bytes that an import must leave free in a directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Reading a request body."""
+
+    stall: float = 120.0
+    """Seconds without a byte before a client is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Reading an image from a URL."""
+
+    allow_addresses: tuple[str, ...] = ()
+    """Networks that may be connected to although they are private, as ``10.0.0.0/8``; one address
+    with one port as ``127.0.0.1:8081``."""
+
+    ports: tuple[int, ...] = ()
+    """Ports that may be connected to. Empty: any."""
+
+    redirects: int = 10
+    """Redirects that are followed at most."""
+
+    connect: float = 20.0
+    """Seconds to connect."""
+
+    stall: float = 60.0
+    """Seconds without a byte before a connection is given up. Not a limit on the whole transfer,
+    which may rightly take hours."""
+
+    ca_bundle: str = ""
+    """File with CA certificates to trust beside the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class QemuImg:
+    """Limits of every qemu-img process."""
+
+    memory: int = 2 * GiB
+    """Bytes of address space."""
+
+    info_cpu: int = 30
+    """Seconds of processor time for looking at an image."""
+
+    convert_cpu: int = 24 * 3600
+    """Seconds of processor time for converting or checking one."""
+
+    user: str = "nobody"
+    """Whom it runs as when the service is root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Images on this machine."""
+
+    classes: tuple[str, ...] = ("local=images",)
+    """Storage classes as ``NAME=PATH``, the first is the default. A path is a directory (made when
+    missing, relative to the data directory) or a block device, which holds one image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged and how."""
+
+    level: str = "info"
+    """debug, info, warning or error."""
+
+    format: str = "auto"
+    """text, json, or auto: text on a terminal, json otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, by section."""
+
+    service: Service = field(default_factory=Service)
+    jobs: Jobs = field(default_factory=Jobs)
+    limits: Limits = field(default_factory=Limits)
+    upload: Upload = field(default_factory=Upload)
+    url: Url = field(default_factory=Url)
+    qemu_img: QemuImg = field(default_factory=QemuImg)
+    local: Local = field(default_factory=Local)
+    log: Log = field(default_factory=Log)
+
+
+SECRETS = frozenset({("service", "token"), ("service", "scrape_token")})
+"""Settings that are shown as ``***``."""
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Return the settings of *path* (None: no file) and *environment*.
+
+    Raises CallerError for a file that is missing or no TOML, an unknown name, or a wrong type.
+    """
+    return apply(Config(), _merged(_from_file(path) if path else {}, environment))
+
+
+def apply(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Return *config* with *values* (section → name → value) in place of its own."""
+    merged = shown(config, secrets=True)
+    for section, names in values.items():
+        merged.setdefault(section, {}).update(names)
+    try:
+        _refuse_unknown(merged)
+        return msgspec.convert(merged, Config)
+    except msgspec.ValidationError as exc:
+        raise CallerError(f"configuration: {exc}") from exc
+
+
+def shown(config: Config, *, secrets: bool = False) -> dict[str, dict[str, Any]]:
+    """Return *config* as plain data, secrets as ``***`` unless asked for."""
+    plain: dict[str, dict[str, Any]] = msgspec.to_builtins(config)
+    if not secrets:
+        for section, name in SECRETS:
+            if plain[section][name]:
+                plain[section][name] = "***"
+    return plain
+
+
+def variable(section: str, name: str) -> str:
+    """Return the environment's name of a setting."""
+    return f"IMPORTER_{section}_{name}".upper()
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise CallerError(f"configuration file {path}: {exc}") from exc
+
+
+def _merged(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    for section, name, kind in settings():
+        text = environment.get(variable(section, name))
+        if text is None:
+            continue
+        table = values.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise CallerError(f"configuration: [{section}] must be a table")
+        table[name] = _parsed(variable(section, name), text, kind)
+    return values
+
+
+def settings() -> list[tuple[str, str, Any]]:
+    """Return (section, name, type) of every setting, in order."""
+    return [
+        (section.name, name, kind)
+        for section in fields(Config)
+        for name, kind in get_type_hints(get_type_hints(Config)[section.name]).items()
+    ]
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:
+    plain = [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        if kind in (str, int, float, bool):
+            return msgspec.convert(text, kind, strict=False)
+        return msgspec.convert(plain, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise CallerError(f"configuration: {name}={text!r}: {exc}") from exc
+
+
+def _refuse_unknown(values: Mapping[str, Any]) -> None:
+    known = {(section, name) for section, name, _ in settings()}
+    sections = {section for section, _ in known}
+    for section, table in values.items():
+        if section not in sections:
+            raise CallerError(f"configuration: unknown section [{section}]")
+        for name in table:
+            if (section, name) not in known:
+                raise CallerError(f"configuration: unknown setting [{section}] {name}")

@@ -1,0 +1,246 @@
+"""Every failure the importer reports on purpose, sorted by whose fault it is.
+
+* ImporterError                    internal                500
+  x CallerError                    bad-request             400   whoever asked
+    - Unauthorized                 unauthorized            401
+    - OriginRefused                origin-refused          403
+    - AddressRefused               address-refused         403   a URL points where it must not
+    - NotFound                     not-found               404
+    - NameTaken                    name-taken              409
+    - WrongPhase                   wrong-phase             409   not possible in this phase
+    - Cancelled                    cancelled               409
+    - LimitExceeded                limit-exceeded          413   larger than the configured limit
+    - UnknownStorageClass          unknown-storage-class   422
+    - TooManyUploads               too-many-uploads        429   retryable
+  x SourceError                    source-failed           502   where the bytes come from
+    - SourceUnavailable            source-unavailable      502   retryable
+    - SourceTruncated              source-truncated        502   retryable
+    - UploadIncomplete             upload-incomplete       400
+  x ImageError                     bad-image               422   the image itself
+    - NotAnImage                   not-an-image            422
+    - UnsafeImage                  unsafe-image            422
+    - UnsupportedImage             unsupported-image       422
+    - CorruptImage                 corrupt-image           422
+    - SizeMismatch                 size-mismatch           422
+    - ChecksumMismatch             checksum-mismatch       422
+  x TargetError                    target-failed           502   where the image goes
+    - TargetBusy                   target-busy             409
+    - NoSpace                      no-space                507
+  x Conflict                       conflict                409   somebody else moved it first
+  x ShuttingDown                   shutting-down           503   retryable
+
+Three class attributes decide everything outside: `slug` (API and metric label), `status` (HTTP)
+and `retryable` (job runner). `side` says whose fault it is and sets the CLI's exit code.
+"""
+
+from typing import ClassVar, Literal
+
+Side = Literal["caller", "source", "image", "target", "internal"]
+
+
+class ImporterError(Exception):
+    """A failure with a name; anything else that is raised is a defect."""
+
+    slug: ClassVar[str] = "internal"
+    side: ClassVar[Side] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+
+class CallerError(ImporterError):
+    """The request cannot be carried out as it was made."""
+
+    slug = "bad-request"
+    side = "caller"
+    status = 400
+
+
+class Unauthorized(CallerError):
+    """The bearer token is missing or wrong."""
+
+    slug = "unauthorized"
+    status = 401
+
+
+class OriginRefused(CallerError):
+    """A page of another site asked a browser to send this request."""
+
+    slug = "origin-refused"
+    status = 403
+
+
+class AddressRefused(CallerError):
+    """A URL leads to an address, host or scheme that the configuration does not allow."""
+
+    slug = "address-refused"
+    status = 403
+
+
+class NotFound(CallerError):
+    """No image has this name."""
+
+    slug = "not-found"
+    status = 404
+
+
+class NameTaken(CallerError):
+    """Another image has this name already."""
+
+    slug = "name-taken"
+    status = 409
+
+
+class WrongPhase(CallerError):
+    """The image is in a phase that does not allow what was asked."""
+
+    slug = "wrong-phase"
+    status = 409
+
+
+class Cancelled(CallerError):
+    """Somebody cancelled the import while it ran."""
+
+    slug = "cancelled"
+    status = 409
+
+
+class LimitExceeded(CallerError):
+    """The image is larger than the configured limit."""
+
+    slug = "limit-exceeded"
+    status = 413
+
+
+class UnknownStorageClass(CallerError):
+    """No storage class has this name."""
+
+    slug = "unknown-storage-class"
+    status = 422
+
+
+class TooManyUploads(CallerError):
+    """More uploads wait for their turn than the configuration allows."""
+
+    slug = "too-many-uploads"
+    status = 429
+    retryable = True
+
+
+class SourceError(ImporterError):
+    """The source answers, and its answer is no."""
+
+    slug = "source-failed"
+    side = "source"
+    status = 502
+
+
+class SourceUnavailable(SourceError):
+    """The source does not answer, or says that it cannot just now."""
+
+    slug = "source-unavailable"
+    retryable = True
+
+
+class SourceTruncated(SourceError):
+    """The source hung up before the length that it had announced."""
+
+    slug = "source-truncated"
+    retryable = True
+
+
+class UploadIncomplete(SourceError):
+    """The client went away before the end of its body."""
+
+    slug = "upload-incomplete"
+    status = 400
+
+
+class ImageError(ImporterError):
+    """The bytes arrived as they were sent, and are no good."""
+
+    slug = "bad-image"
+    side = "image"
+    status = 422
+
+
+class NotAnImage(ImageError):
+    """The bytes are something else than a disk image."""
+
+    slug = "not-an-image"
+
+
+class UnsafeImage(ImageError):
+    """The image points outside itself: backing file, data file, extents elsewhere."""
+
+    slug = "unsafe-image"
+
+
+class UnsupportedImage(ImageError):
+    """The image uses a feature that is not supported: encryption, an unknown feature bit."""
+
+    slug = "unsupported-image"
+
+
+class CorruptImage(ImageError):
+    """The image is damaged or ends too early."""
+
+    slug = "corrupt-image"
+
+
+class SizeMismatch(ImageError):
+    """More or fewer bytes arrived than were announced."""
+
+    slug = "size-mismatch"
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"size is {actual} bytes, expected {expected}")
+        self.expected = expected
+        self.actual = actual
+
+
+class ChecksumMismatch(ImageError):
+    """The bytes are not the ones promised."""
+
+    slug = "checksum-mismatch"
+
+    def __init__(self, algorithm: str, expected: str, actual: str) -> None:
+        super().__init__(f"{algorithm} is {actual}, expected {expected}")
+        self.expected = expected
+        self.actual = actual
+
+
+class TargetError(ImporterError):
+    """The place where the image goes refused it or broke."""
+
+    slug = "target-failed"
+    side = "target"
+    status = 502
+
+
+class TargetBusy(TargetError):
+    """Something else holds the place where the image should go."""
+
+    slug = "target-busy"
+    status = 409
+
+
+class NoSpace(TargetError):
+    """The target has too little room."""
+
+    slug = "no-space"
+    status = 507
+
+
+class Conflict(ImporterError):
+    """Somebody else moved the image first: read it again."""
+
+    slug = "conflict"
+    status = 409
+
+
+class ShuttingDown(ImporterError):
+    """The service is stopping; the same request will do after it has started again."""
+
+    slug = "shutting-down"
+    status = 503
+    retryable = True

@@ -1,0 +1,1 @@
+"""Disk image formats: what a file is, whether it is safe, how large its disk is."""

@@ -1,0 +1,275 @@
+"""The words of the project as types: image, spec, status, phase, and what an image's head tells.
+
+Everything here is immutable. JSON names are camelCase (docs/api.md); times are RFC 3339 in UTC,
+sizes bytes, durations seconds.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+
+class Phase(StrEnum):
+    """Where an image stands between being asked for and being there."""
+
+    PENDING = "Pending"
+    """Waits for a free worker, for its next try, or for the upload's first byte."""
+    INSPECTING = "Inspecting"
+    """The source is opened and its head is looked at."""
+    PREPARING = "Preparing"
+    """The target makes room."""
+    TRANSFERRING = "Transferring"
+    """Bytes flow."""
+    PROCESSING = "Processing"
+    """The target's own work after the last byte: verify, convert, make durable."""
+    READY = "Ready"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+RUNNING = frozenset({Phase.INSPECTING, Phase.PREPARING, Phase.TRANSFERRING, Phase.PROCESSING})
+"""A worker holds the image. After a crash these are queued again."""
+
+OVER = frozenset({Phase.READY, Phase.FAILED, Phase.CANCELLED})
+"""Nothing moves any more without somebody asking for it."""
+
+_STOP = frozenset({Phase.FAILED, Phase.CANCELLED})
+# Back to Pending: the process died, or the error was retryable.
+_STOP_OR_AGAIN = _STOP | {Phase.PENDING}
+
+NEXT: Mapping[Phase, frozenset[Phase]] = {
+    Phase.PENDING: _STOP | {Phase.INSPECTING},
+    Phase.INSPECTING: _STOP_OR_AGAIN | {Phase.PREPARING},
+    Phase.PREPARING: _STOP_OR_AGAIN | {Phase.TRANSFERRING},
+    Phase.TRANSFERRING: _STOP_OR_AGAIN | {Phase.PROCESSING},
+    Phase.PROCESSING: _STOP_OR_AGAIN | {Phase.READY},
+    Phase.READY: frozenset(),
+    Phase.FAILED: frozenset({Phase.PENDING}),
+    Phase.CANCELLED: frozenset(),
+}
+"""Every move an image can make. The store enforces it, and docs/jobs.md prints it."""
+
+
+class Format(StrEnum):
+    """Disk formats that are read, by qemu-img's names (``iso`` is raw to qemu-img)."""
+
+    RAW = "raw"
+    ISO = "iso"
+    QCOW2 = "qcow2"
+    VMDK = "vmdk"
+    VPC = "vpc"
+    """VHD, Connectix Virtual PC: dynamic or fixed."""
+    VHDX = "vhdx"
+    VDI = "vdi"
+
+
+WantedFormat: TypeAlias = Literal["raw", "qcow2"]
+"""Formats that an image can be stored in."""
+
+Compression: TypeAlias = Literal["gzip", "xz", "zstd", "bzip2"]
+"""Outer compression: what was wrapped round the whole disk image file."""
+
+Name: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z", min_length=1, max_length=63)
+]
+"""A DNS-1123 label (RFC 1123 section 2.1, as Kubernetes reads it)."""
+
+Checksum: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(md5:[0-9a-fA-F]{32}|sha1:[0-9a-fA-F]{40}"
+        r"|sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z"
+    ),
+]
+"""``ALG:HEX`` over the published file."""
+
+Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _Struct(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Immutable, camelCase in JSON, and no field that it does not know."""
+
+
+class UploadSource(_Struct, tag_field="type", tag="upload"):
+    """The bytes come in a request body."""
+
+
+class UrlSource(_Struct, tag_field="type", tag="url"):
+    """The bytes are fetched from a web server."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    """http or https. What is shown again has no user, password or query values."""
+
+
+Source: TypeAlias = UploadSource | UrlSource
+
+
+class Spec(_Struct):
+    """What is wanted."""
+
+    source: Source
+    storage_class: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    """None: the default class."""
+
+    backend: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    """None: as the storage class implies."""
+
+    format: WantedFormat | None = None
+    """Format to store. None keeps raw and qcow2 as they are; other formats become raw."""
+
+    virtual_size: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    """Bytes the guest should see, where the caller knows and the file does not tell."""
+
+    checksum: Checksum | None = None
+    """What the published file must hash to."""
+
+    retries: Annotated[int, Meta(ge=0, le=20)] = 3
+    """Times a retryable failure is tried again."""
+
+    target: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Options of the backend, validated by it."""
+
+
+class Progress(_Struct):
+    """How far the current phase is."""
+
+    done: Size = 0
+    total: Size | None = None
+    """None: nobody knows, the sender named no length."""
+
+    bytes_per_second: float = 0.0
+    """Over the last few seconds."""
+
+    eta_seconds: float | None = None
+
+
+class PhaseTime(_Struct):
+    """When a phase began and how long it took; the current one has no seconds yet."""
+
+    name: Phase
+    started_at: datetime
+    seconds: float | None = None
+
+
+class Problem(_Struct):
+    """An error as the API, the store and the page show it."""
+
+    slug: str
+    side: Literal["caller", "source", "image", "target", "internal"]
+    retryable: bool
+    message: str
+
+
+class Plan(_Struct):
+    """How the bytes travel, and why that way."""
+
+    wire: str
+    why: str
+
+
+class Placed(_Struct):
+    """What was made on the target."""
+
+    kind: str
+    name: str
+
+
+class Status(_Struct):
+    """What is so."""
+
+    phase: Phase = Phase.PENDING
+    format: Format | None = None
+    compression: Compression | None = None
+    size: Size | None = None
+    """Bytes of the published file, however it travelled."""
+
+    virtual_size: Size | None = None
+    progress: Progress | None = None
+    phases: tuple[PhaseTime, ...] = ()
+    plan: Plan | None = None
+    attempt: int = 0
+    """Which try this is, from 1; 0 before the first."""
+
+    checksums: dict[str, str] = msgspec.field(default_factory=dict)
+    """Hex digests of the published file, by algorithm."""
+
+    target: Placed | None = None
+    error: Problem | None = None
+    """Why it failed; while it waits for its next try, why the last one did."""
+
+
+class Image(_Struct):
+    """What somebody named and asked for, and what has become of it."""
+
+    name: Name
+    namespace: Name = "default"
+    uid: str = ""
+    """Tells this image from an earlier one of the same name."""
+
+    created_at: datetime
+    spec: Spec
+    status: Status = msgspec.field(default_factory=Status)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase it is in."""
+        return self.status.phase
+
+
+class ImageRequest(_Struct):
+    """The body of ``POST /v1/images``."""
+
+    name: Name
+    namespace: Name = "default"
+    spec: Spec
+
+
+class ImageInfo(_Struct):
+    """What the head of an image tells, before the rest has arrived."""
+
+    format: Format
+    virtual_size: Size | None = None
+    """Bytes the guest will see; None for a raw stream whose end has not been seen."""
+
+    size: Size | None = None
+    """Bytes of the published file, or None while its end has not been seen."""
+
+    compression: Compression | None = None
+
+
+class StorageClass(_Struct):
+    """A place where images can be made."""
+
+    name: str
+    provisioner: str
+    backend: str
+    engine: str
+    default: bool = False
+    capacity: Size | None = None
+    """Bytes in all, where known."""
+
+    available: Size | None = None
+    """Bytes free, where known."""
+
+
+class Readable(Protocol):
+    """A file that can be read anywhere: local, or a URL whose server knows ranges."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    async def read_at(self, offset: int, length: int) -> bytes:
+        """Return the bytes of ``[offset, offset + length)``, fewer only at the file's end."""
+
+
+def now() -> datetime:
+    """Return the present moment in UTC, to the millisecond."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,99 @@
+"""Where images are made. A shelf holds images of one storage class; an import fills one place on it.
+
+The life of a place: `prepare` → `write` → `finish`, or `abort` at any point, also by another
+process after a crash, also when nothing was prepared. Nothing half-made is ever left.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from importer.model import Format, ImageInfo, Placed, StorageClass, WantedFormat
+from importer.stream.pipe import Chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a target must know of an image to make it."""
+
+    uid: str
+    """Names everything half-made, so that it is found again after a crash."""
+
+    namespace: str
+    name: str
+    format: WantedFormat | None
+    """Format to store, or None to keep raw and qcow2 and make raw of the others."""
+
+    options: dict[str, Any]
+    """``spec.target``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What was made, as measured on the finished thing."""
+
+    info: ImageInfo
+    """Format and virtual size of what came in, now that its end has been seen. Its `size` is that
+    of the disk image inside any outer compression."""
+
+    placed: Placed
+
+
+class Place(Protocol):
+    """One import's place on a shelf."""
+
+    async def prepare(self, info: ImageInfo) -> None:
+        """Make room. Raises NoSpace, TargetBusy, TargetError."""
+
+    async def write(self, chunks: Chunks) -> None:
+        """Take the disk image file's bytes, in order, to their end."""
+
+    async def finish(self) -> Finished:
+        """Verify, convert, make durable; return when the image is whole and in its place.
+
+        Raises ImageError when the bytes turn out bad, TargetError when the target does.
+        """
+
+    async def abort(self) -> None:
+        """Leave nothing of this import behind; nothing to do is fine too."""
+
+
+class Shelf(Protocol):
+    """The images of one storage class."""
+
+    async def describe(self) -> StorageClass:
+        """Return what it is and how much room there is."""
+
+    def check(self, order: Order) -> None:
+        """Raise CallerError when *order* has options that this backend does not know."""
+
+    def place(self, order: Order) -> Place:
+        """Return the place for *order*; nothing is touched yet."""
+
+    async def remove(self, order: Order, placed: Placed) -> None:
+        """Remove a finished image; one that is gone already is fine."""
+
+
+class Disks(Protocol):
+    """What targets on this machine need to know of disk formats; `formats.disks` does it.
+
+    Paths are files of our own making, or block devices. Nothing is ever opened with a format that
+    was guessed by qemu-img.
+    """
+
+    async def measure(self, path: Path, claimed: Format) -> ImageInfo:
+        """Look at the whole of *path*, whose head looked like *claimed*.
+
+        Returns its format, its virtual size as qemu-img measures it, and its size. The format may
+        differ from *claimed*: a fixed VHD looks raw until its last 512 bytes. Raises ImageError.
+        """
+
+    async def verify(self, path: Path, format: Format) -> None:
+        """Raise CorruptImage when *path*, a file of *format*, is damaged or ends too early."""
+
+    async def convert(self, source: Path, format: Format, to: Path, wanted: WantedFormat) -> None:
+        """Write the guest data of *source*, of *format*, to *to* as *wanted*.
+
+        *to* does not exist yet (it is made, sparse), or is a block device. Verify first. Raises
+        CorruptImage, NoSpace, TargetError.
+        """
