@@ -93,14 +93,14 @@ Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 class _Struct(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Immutable, camelCase in JSON, and no field that it does not know."""
+    """camelCase in JSON, and no field that it does not know."""
 
 
-class UploadSource(_Struct, tag_field="type", tag="upload"):
+class UploadSource(_Struct, frozen=True, kw_only=True, tag_field="type", tag="upload"):
     """The bytes come in a request body."""
 
 
-class UrlSource(_Struct, tag_field="type", tag="url"):
+class UrlSource(_Struct, frozen=True, kw_only=True, tag_field="type", tag="url"):
     """The bytes are fetched from a web server."""
 
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
@@ -110,7 +110,7 @@ class UrlSource(_Struct, tag_field="type", tag="url"):
 Source: TypeAlias = UploadSource | UrlSource
 
 
-class Spec(_Struct):
+class Spec(_Struct, frozen=True, kw_only=True):
     """What is wanted."""
 
     source: Source
@@ -136,7 +136,7 @@ class Spec(_Struct):
     """Options of the backend, validated by it."""
 
 
-class Progress(_Struct):
+class Progress(_Struct, frozen=True, kw_only=True):
     """How far the current phase is."""
 
     done: Size = 0
@@ -149,7 +149,7 @@ class Progress(_Struct):
     eta_seconds: float | None = None
 
 
-class PhaseTime(_Struct):
+class PhaseTime(_Struct, frozen=True, kw_only=True):
     """When a phase began and how long it took; the current one has no seconds yet."""
 
     name: Phase
@@ -157,7 +157,7 @@ class PhaseTime(_Struct):
     seconds: float | None = None
 
 
-class Problem(_Struct):
+class Problem(_Struct, frozen=True, kw_only=True):
     """An error as the API, the store and the page show it."""
 
     slug: str
@@ -166,21 +166,21 @@ class Problem(_Struct):
     message: str
 
 
-class Plan(_Struct):
+class Plan(_Struct, frozen=True, kw_only=True):
     """How the bytes travel, and why that way."""
 
     wire: str
     why: str
 
 
-class Placed(_Struct):
+class Placed(_Struct, frozen=True, kw_only=True):
     """What was made on the target."""
 
     kind: str
     name: str
 
 
-class Status(_Struct):
+class Status(_Struct, frozen=True, kw_only=True):
     """What is so."""
 
     phase: Phase = Phase.PENDING
@@ -204,7 +204,7 @@ class Status(_Struct):
     """Why it failed; while it waits for its next try, why the last one did."""
 
 
-class Image(_Struct):
+class Image(_Struct, frozen=True, kw_only=True):
     """What somebody named and asked for, and what has become of it."""
 
     name: Name
@@ -222,7 +222,7 @@ class Image(_Struct):
         return self.status.phase
 
 
-class ImageRequest(_Struct):
+class ImageRequest(_Struct, frozen=True, kw_only=True):
     """The body of ``POST /v1/images``."""
 
     name: Name
@@ -230,7 +230,7 @@ class ImageRequest(_Struct):
     spec: Spec
 
 
-class ImageInfo(_Struct):
+class ImageInfo(_Struct, frozen=True, kw_only=True):
     """What the head of an image tells, before the rest has arrived."""
 
     format: Format
@@ -243,7 +243,7 @@ class ImageInfo(_Struct):
     compression: Compression | None = None
 
 
-class StorageClass(_Struct):
+class StorageClass(_Struct, frozen=True, kw_only=True):
     """A place where images can be made."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Where images are made. A shelf holds images of one storage class; an import fills one place on it.
+"""Where images are made: a shelf holds those of one storage class, an import fills one place on it.
 
 The life of a place: `prepare` → `write` → `finish`, or `abort` at any point, also by another
 process after a crash, also when nothing was prepared. Nothing half-made is ever left.
