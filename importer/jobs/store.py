@@ -1,0 +1,180 @@
+"""Where images are remembered: SQLite, one writer thread, every move compare-and-swap.
+
+What is acknowledged is durable: WAL with ``synchronous=FULL``. A row is written at each move and
+never for mere progress. Beside the public JSON a row holds the sealed secret of its source and
+whether the image is being deleted: a delete that a crash cut off is finished at the next start.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from importer.errors import Conflict, NameTaken, NotFound
+from importer.model import NEXT, Image, Phase, Status
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS images (
+    uid       TEXT PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    phase     TEXT NOT NULL,
+    image     BLOB NOT NULL,
+    secret    BLOB,
+    deleting  INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (namespace, name)
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row: the image, and what is never shown of it."""
+
+    image: Image
+    secret: bytes | None
+    """The sealed source URL, when it has anything to hide."""
+
+    deleting: bool
+
+
+class Store:
+    """All images of one service."""
+
+    def __init__(self, path: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._path = path
+        self._db: sqlite3.Connection
+
+    async def open(self) -> None:
+        """Open the database, made when missing."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Close it after the work that was asked for."""
+        await self._run(lambda: self._db.close())
+        self._thread.shutdown()
+
+    async def add(self, image: Image, secret: bytes | None = None) -> None:
+        """Remember a new image. Raises NameTaken."""
+
+        def insert() -> None:
+            try:
+                self._db.execute(
+                    "INSERT INTO images (uid, namespace, name, phase, image, secret)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (*_key(image), image.phase, msgspec.json.encode(image), secret),
+                )
+            except sqlite3.IntegrityError as exc:
+                raise NameTaken(
+                    f"an image named {image.name} exists in namespace {image.namespace}; "
+                    "delete it or choose another name"
+                ) from exc
+
+        await self._write(insert)
+
+    async def get(self, namespace: str, name: str) -> Record:
+        """Return one image. Raises NotFound."""
+        for record in await self._select("namespace = ? AND name = ?", namespace, name):
+            return record
+        raise NotFound(f"no image named {name} in namespace {namespace}")
+
+    async def all(self) -> list[Record]:
+        """Return every image, oldest first."""
+        return await self._select("1")
+
+    async def move(self, image: Image, phase: Phase, status: Status) -> Image:
+        """Move *image* to *phase* with *status*, and return it as it is then.
+
+        Raises Conflict when it is no longer in the phase that the caller believes, or gone, or
+        when the table of moves does not allow the move.
+        """
+        if phase not in NEXT[image.phase]:
+            raise Conflict(f"image {image.name} cannot go from {image.phase} to {phase}")
+        moved = msgspec.structs.replace(image, status=msgspec.structs.replace(status, phase=phase))
+        await self._swap(image, moved)
+        return moved
+
+    async def update(self, image: Image, status: Status) -> Image:
+        """Write *status* into an image that stays in its phase. Raises Conflict."""
+        kept = msgspec.structs.replace(status, phase=image.phase)
+        updated = msgspec.structs.replace(image, status=kept)
+        await self._swap(image, updated)
+        return updated
+
+    async def doom(self, image: Image) -> None:
+        """Mark *image* as being deleted: from now on it is only ever removed."""
+        await self._write(
+            lambda: self._db.execute("UPDATE images SET deleting = 1 WHERE uid = ?", (image.uid,))
+        )
+
+    async def remove(self, image: Image) -> None:
+        """Forget *image*; one that is gone already is fine."""
+        await self._write(
+            lambda: self._db.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
+        )
+
+    async def _swap(self, image: Image, changed: Image) -> None:
+        def update() -> None:
+            cursor = self._db.execute(
+                "UPDATE images SET phase = ?, image = ? WHERE uid = ? AND phase = ?",
+                (changed.phase, msgspec.json.encode(changed), image.uid, image.phase),
+            )
+            if cursor.rowcount != 1:
+                raise Conflict(f"image {image.name} is no longer {image.phase}")
+
+        await self._write(update)
+
+    async def _select(self, where: str, *values: str) -> list[Record]:
+        def select() -> list[Record]:
+            rows = self._db.execute(
+                f"SELECT image, secret, deleting FROM images WHERE {where} ORDER BY rowid",  # noqa: S608
+                values,
+            )
+            return [
+                Record(msgspec.json.decode(image, type=Image), secret, bool(deleting))
+                for image, secret, deleting in rows
+            ]
+
+        return await self._run(select)
+
+    async def _write(self, work: Callable[[], object]) -> None:
+        def transaction() -> None:
+            with self._transaction():
+                work()
+
+        await self._run(transaction)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        # Shielded: a cancelled caller must not leave a statement half sent.
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.shield(future)
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA busy_timeout = 5000")
+        self._db.execute(_SCHEMA)
+
+
+def _key(image: Image) -> tuple[str, str, str]:
+    return image.uid, image.namespace, image.name

@@ -1,0 +1,120 @@
+"""What Prometheus scrapes. Bytes and seconds only; Prometheus makes the rates.
+
+docs/metrics.md lists the names. No image's name is ever a label, so the number of series is that
+of the storage classes times a fixed set.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from importer import __version__
+from importer.model import Phase, StorageClass
+from importer.units import MiB
+
+_CLASS = ("backend", "storage_class", "engine")
+
+_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+_RATES = tuple(MiB * n for n in (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200))
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Every metric of one service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._bytes = Counter(
+            "importer_bytes",
+            "Bytes past each hop; skipped: zeros that were not moved",
+            (*_CLASS, "hop"),
+            registry=self.registry,
+        )
+        self._phases = Histogram(
+            "importer_phase_seconds",
+            "Seconds that a phase took",
+            (*_CLASS, "phase", "outcome"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._rate = Histogram(
+            "importer_transfer_bytes_per_second",
+            "Guest bytes per second of a finished transfer",
+            _CLASS,
+            buckets=_RATES,
+            registry=self.registry,
+        )
+        self._stalls = Counter(
+            "importer_stall_seconds",
+            "Seconds in which one side waited for the other; side: who was waited for",
+            (*_CLASS, "side"),
+            registry=self.registry,
+        )
+        self._images = Counter(
+            "importer_images",
+            "Imports that ended",
+            (*_CLASS, "outcome", "reason"),
+            registry=self.registry,
+        )
+        self._active = Gauge(
+            "importer_active_images",
+            "Imports that wait or run",
+            (*_CLASS, "phase"),
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "importer_retries",
+            "Tries that failed and were tried again",
+            (*_CLASS, "side", "reason"),
+            registry=self.registry,
+        )
+        build = Gauge("importer_build_info", "Always 1", ("version",), registry=self.registry)
+        build.labels(__version__).set(1)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def of(self, storage_class: StorageClass) -> "ClassMetrics":
+        """Return the metrics of one storage class."""
+        return ClassMetrics(self, storage_class)
+
+
+class ClassMetrics:
+    """The metrics of one storage class, its labels filled in."""
+
+    def __init__(self, metrics: Metrics, storage_class: StorageClass) -> None:
+        self._all = metrics
+        self._class = (storage_class.backend, storage_class.name, storage_class.engine)
+
+    def passed(self, hop: str, size: int) -> None:
+        """Count *size* bytes past *hop*: source, wire, written or skipped."""
+        self._all._bytes.labels(*self._class, hop).inc(size)
+
+    def phase(self, phase: Phase, outcome: str, seconds: float) -> None:
+        """Record that *phase* ended as *outcome* (done, retried, failed, cancelled)."""
+        self._all._phases.labels(*self._class, phase.value, outcome).observe(seconds)
+
+    def entered(self, phase: Phase) -> None:
+        """An image is in *phase* now."""
+        self._all._active.labels(*self._class, phase.value).inc()
+
+    def left(self, phase: Phase) -> None:
+        """An image is in *phase* no more."""
+        self._all._active.labels(*self._class, phase.value).dec()
+
+    def transferred(self, guest_bytes: int, seconds: float) -> None:
+        """Record the rate of a transfer that came to its end."""
+        self._all._rate.labels(*self._class).observe(guest_bytes / max(seconds, 1e-3))
+
+    def stalled(self, source: float, target: float) -> None:
+        """Count the seconds in which each side was waited for."""
+        self._all._stalls.labels(*self._class, "source").inc(source)
+        self._all._stalls.labels(*self._class, "target").inc(target)
+
+    def ended(self, outcome: str, reason: str = "") -> None:
+        """Count an import that ended; *reason* is the error's slug."""
+        self._all._images.labels(*self._class, outcome, reason).inc()
+
+    def retried(self, side: str, reason: str) -> None:
+        """Count a try that failed and is tried again."""
+        self._all._retries.labels(*self._class, side, reason).inc()
