@@ -57,14 +57,8 @@ _OPEN: Mapping[Compression, Callable[[], _Member]] = {
     ),
 }
 
-_DAMAGED: tuple[type[Exception], ...] = (
-    igzip_lib.error,
-    lzma.LZMAError,
-    zstd.ZstdError,
-    OSError,
-    EOFError,
-    ValueError,
-)
+_IGZIP_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # a class, typed as one
+_DAMAGED = (_IGZIP_ERROR, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError)
 
 
 def expand(compression: Compression) -> Stage:

@@ -1,7 +1,7 @@
 """Where images are made: a shelf holds those of one storage class, an import fills one place on it.
 
-The life of a place: `prepare` → `write` → `finish`, or `abort` at any point, also by another
-process after a crash, also when nothing was prepared. Nothing half-made is ever left.
+The life of a place: `prepare` → `write` → `finish` → `settle`, or `abort` at any point before
+`settle`, also by another process after a crash, also when nothing was prepared. Nothing half-made is ever left.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,17 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What arrived at a target."""
+
+    size: int
+    """Bytes, zeros included."""
+
+    data: int
+    """Bytes that had to be written; the rest were zeros and became holes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What was made, as measured on the finished thing."""
 
@@ -45,14 +56,18 @@ class Place(Protocol):
     async def prepare(self, info: ImageInfo) -> None:
         """Make room. Raises NoSpace, TargetBusy, TargetError."""
 
-    async def write(self, chunks: Chunks) -> None:
-        """Take the disk image file's bytes, in order, to their end."""
+    async def write(self, chunks: Chunks) -> Written:
+        """Take the disk image file's bytes, in order, to their end. Raises NoSpace, TargetError."""
 
     async def finish(self) -> Finished:
         """Verify, convert, make durable; return when the image is whole and in its place.
 
-        Raises ImageError when the bytes turn out bad, TargetError when the target does.
+        Until `settle` the place can still be aborted. Raises ImageError when the bytes turn out
+        bad, TargetError when the target does.
         """
+
+    async def settle(self) -> None:
+        """Let go of what `abort` would have needed: the store says Ready now."""
 
     async def abort(self) -> None:
         """Leave nothing of this import behind; nothing to do is fine too."""

@@ -1,0 +1,187 @@
+"""Images as files in a directory: ``<name>.raw`` or ``<name>.qcow2``, other namespaces below it.
+
+While an image is made there are, beside its future name, ``.<uid>.claim`` (the name is ours to
+remove), ``.<uid>.part`` (the file as it comes) and ``.<uid>.new`` (what it is converted to).
+Files are fsynced before they get their name, and the directory after.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from importer.config import Limits
+from importer.errors import CallerError, NoSpace, TargetBusy, TargetError
+from importer.model import Format, ImageInfo, Placed, StorageClass
+from importer.stream.pipe import Chunks
+from importer.stream.threads import in_thread
+from importer.targets import Disks, Finished, Order, Written
+from importer.targets.sparse import SparseWriter, sync_directory
+from importer.units import SECTOR, human, round_up
+
+_RAW = (Format.RAW, Format.ISO)
+_ENDINGS = ("raw", "qcow2")
+
+
+class DirectoryShelf:
+    """One directory."""
+
+    def __init__(self, name: str, root: Path, disks: Disks, limits: Limits) -> None:
+        self._name = name
+        self._root = root
+        self._disks = disks
+        self._limits = limits
+
+    async def describe(self) -> StorageClass:
+        """Return the class with the room of its file system."""
+        try:
+            room = await in_thread(shutil.disk_usage, _existing(self._root))
+        except OSError as exc:
+            raise TargetError(f"storage class {self._name}: {exc}") from exc
+        return StorageClass(
+            name=self._name,
+            provisioner="directory",
+            backend="local",
+            engine="local",
+            capacity=room.total,
+            available=max(0, room.free - self._limits.free_space),
+        )
+
+    def check(self, order: Order) -> None:
+        """Raise CallerError: a directory has no options."""
+        refuse_options(order)
+
+    def place(self, order: Order) -> "DirectoryPlace":
+        """Return the place for *order*."""
+        folder = self._root if order.namespace == "default" else self._root / order.namespace
+        return DirectoryPlace(folder, order, self._disks, self._limits)
+
+    async def remove(self, order: Order, placed: Placed) -> None:
+        """Remove the image's file."""
+        await in_thread(self.place(order).unlink_image)
+
+
+class DirectoryPlace:
+    """One file that is being made."""
+
+    def __init__(self, folder: Path, order: Order, disks: Disks, limits: Limits) -> None:
+        self._folder = folder
+        self._order = order
+        self._disks = disks
+        self._limits = limits
+        self._claimed: Format = Format.RAW
+        self._claim, self._part, self._new = (
+            folder / f".{order.uid}.{kind}" for kind in ("claim", "part", "new")
+        )
+
+    async def prepare(self, info: ImageInfo) -> None:
+        """Make the directory, see that the name and enough room are there, and claim the name."""
+        self._claimed = info.format
+        await in_thread(self._prepare, info)
+
+    async def write(self, chunks: Chunks) -> Written:
+        """Write the file as it comes, zeros as holes."""
+        async with SparseWriter(self._part, self._limits.free_space) as writer:
+            return await writer.write(chunks)
+
+    async def finish(self) -> Finished:
+        """Measure and verify the whole file, convert it where asked, and give it its name."""
+        info = await self._disks.measure(self._part, self._claimed)
+        await self._disks.verify(self._part, info.format)
+        wanted = self._order.format or ("qcow2" if info.format is Format.QCOW2 else "raw")
+        made = self._part
+        if not _is_as_wanted(info.format, wanted):
+            made = self._new
+            await self._disks.convert(self._part, info.format, made, wanted)
+        final = self._folder / f"{self._order.name}.{wanted}"
+        await in_thread(self._publish, made, final, wanted)
+        return Finished(info, Placed(kind="File", name=str(final)))
+
+    async def settle(self) -> None:
+        """Give up the claim: the image is there to stay."""
+        await in_thread(self._claim.unlink, missing_ok=True)
+
+    async def abort(self) -> None:
+        """Remove every file of this import."""
+        await in_thread(self._abort)
+
+    def unlink_image(self) -> None:
+        """Remove the finished file, whatever its format, and make that durable."""
+        for ending in _ENDINGS:
+            (self._folder / f"{self._order.name}.{ending}").unlink(missing_ok=True)
+        self._sync()
+
+    def _prepare(self, info: ImageInfo) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_directory(self._folder.parent)
+            self._refuse_taken()
+            self._refuse_full(info)
+            self._claim.touch(mode=0o600)
+            sync_directory(self._folder)
+        except OSError as exc:
+            raise TargetError(f"directory {self._folder}: {exc.strerror}") from exc
+
+    def _refuse_taken(self) -> None:
+        for ending in _ENDINGS:
+            path = self._folder / f"{self._order.name}.{ending}"
+            if path.exists():
+                raise TargetBusy(f"{path} exists and is no image of ours; move it away")
+
+    def _refuse_full(self, info: ImageInfo) -> None:
+        free = shutil.disk_usage(self._folder).free - self._limits.free_space
+        # Of a compressed file more will be written, nobody knows how much: checked as it comes.
+        if (info.size or 0) > free:
+            raise NoSpace(
+                f"the image needs {human(info.size or 0)}, {self._folder} has {human(max(0, free))}"
+                f" ({human(self._limits.free_space)} are to stay free)"
+            )
+
+    def _publish(self, made: Path, final: Path, wanted: str) -> None:
+        try:
+            with made.open("r+b") as file:
+                if wanted == "raw":
+                    os.ftruncate(file.fileno(), round_up(made.stat().st_size, SECTOR))
+                os.fsync(file.fileno())
+            self._refuse_taken()
+            made.rename(final)
+            self._part.unlink(missing_ok=True)
+            sync_directory(self._folder)
+        except OSError as exc:
+            raise TargetError(f"publishing {final}: {exc.strerror}") from exc
+
+    def _abort(self) -> None:
+        if self._claim.exists():
+            self.unlink_image()
+        for path in (self._part, self._new, self._claim):
+            path.unlink(missing_ok=True)
+        self._sync()
+        if self._folder.name == self._order.namespace:
+            with_nothing_left(self._folder)
+
+    def _sync(self) -> None:
+        if self._folder.exists():
+            sync_directory(self._folder)
+
+
+def refuse_options(order: Order) -> None:
+    """Raise CallerError when *order* has any options."""
+    for option in order.options:
+        raise CallerError(f"spec.target.{option}: a local storage class has no options")
+
+
+def with_nothing_left(folder: Path) -> None:
+    """Remove a namespace's directory when it is empty."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+
+
+def _is_as_wanted(format: Format, wanted: str) -> bool:
+    return format is Format.QCOW2 if wanted == "qcow2" else format in _RAW
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

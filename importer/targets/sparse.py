@@ -1,0 +1,161 @@
+"""Writes a file's bytes in order and leaves its zeros out.
+
+A regular file gets holes; a block device is told to zero the range (``BLKZEROOUT``, linux/fs.h),
+which costs no data on the wire to it where the device can, and writes zeros where it cannot.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, Self
+
+from importer.errors import NoSpace, TargetError
+from importer.stream.pipe import Chunks
+from importer.stream.threads import in_thread
+from importer.targets import Written
+from importer.units import KiB, MiB, human
+
+P = ParamSpec("P")
+
+BLOCK = 4 * KiB
+"""Zeros are looked for in blocks of this size: that of a page and of most file systems."""
+
+FLUSH = 64 * MiB
+"""Bytes after which the disk is asked to begin writing, so that the last fsync has little to do
+and dirty pages do not pile up in the memory."""
+
+_BLKZEROOUT = 0x127F
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ZEROS = bytes(MiB)
+
+
+def runs(chunk: bytes) -> Iterator[tuple[bool, int, int]]:
+    """Yield (is data, start, end) over *chunk*, zeros in whole blocks of BLOCK bytes."""
+    start, data = 0, False
+    for at in range(0, len(chunk), BLOCK):
+        # The first byte settles most blocks of data without a copy.
+        full = chunk[at] != 0 or not _ZEROS.startswith(chunk[at : at + BLOCK])
+        if full != data and at > start:
+            yield data, start, at
+            start = at
+        data = full
+    yield data, start, len(chunk)
+
+
+class SparseWriter:
+    """A file or block device being written from its first byte on."""
+
+    def __init__(self, path: Path, reserve: int = 0) -> None:
+        self._path = path
+        self._reserve = reserve  # bytes of the file system that must stay free
+        self._fd = -1
+        self._device = False
+        self._unflushed = 0
+        self._size = 0
+        self._written = 0
+
+    async def __aenter__(self) -> Self:
+        await in_thread(self._open)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await in_thread(os.close, self._fd)
+
+    async def write(self, chunks: Chunks) -> Written:
+        """Write *chunks* to their end and make them durable. Raises NoSpace, TargetError."""
+        async for chunk in chunks:
+            await in_thread(self._guarded, self._write, chunk)
+        await in_thread(self._guarded, self._end)
+        return Written(self._size, self._written)
+
+    def _open(self) -> None:
+        self._device = self._path.exists() and stat.S_ISBLK(self._path.stat().st_mode)
+        flags = os.O_EXCL if self._device else os.O_CREAT | os.O_EXCL
+        try:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+        except OSError as exc:
+            raise TargetError(f"cannot write {self._path}: {exc.strerror}") from exc
+
+    def _guarded(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            work(*args, **kwargs)
+        except OSError as exc:
+            if exc.errno in _FULL:
+                raise self._full() from exc
+            raise TargetError(f"writing {self._path}: {exc.strerror}") from exc
+
+    def _full(self) -> NoSpace:
+        where = self._path if self._device else self._path.parent
+        return NoSpace(
+            f"no space left on {where} after {human(self._size)} ({human(self._reserve)} are to "
+            "stay free); free some, or choose another storage class"
+        )
+
+    def _write(self, chunk: bytes) -> None:
+        for data, start, end in runs(chunk):
+            if data:
+                _write_all(self._fd, memoryview(chunk)[start:end], self._size + start)
+                self._written += end - start
+            elif self._device:
+                self._zero(self._size + start, end - start)
+        self._size += len(chunk)
+        self._unflushed += len(chunk)
+        if self._unflushed >= FLUSH:
+            self._flush()
+
+    def _zero(self, offset: int, length: int) -> None:
+        try:
+            fcntl.ioctl(self._fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
+        except OSError:
+            # EINVAL: not on the device's own sector size. Written out, it is right everywhere.
+            for at in range(offset, offset + length, len(_ZEROS)):
+                piece = memoryview(_ZEROS)[: min(len(_ZEROS), offset + length - at)]
+                _write_all(self._fd, piece, at)
+
+    def _flush(self) -> None:
+        self._unflushed = 0
+        os.fdatasync(self._fd)
+        if not self._device and _free(self._fd) < self._reserve:
+            raise self._full()
+
+    def _end(self) -> None:
+        if not self._device:
+            os.ftruncate(self._fd, self._size)
+        os.fsync(self._fd)
+
+
+def _free(fd: int) -> int:
+    room = os.statvfs(fd)
+    return room.f_bavail * room.f_frsize
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        data, offset = data[done:], offset + done
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in *path* durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def wipe(path: Path, offset: int, length: int) -> None:
+    """Write zeros over a part of a block device, and make that durable."""
+    with path.open("r+b", buffering=0) as device:
+        _write_all(device.fileno(), memoryview(bytes(length)), offset)
+        os.fsync(device.fileno())
+
+
+def device_size(path: Path) -> int:
+    """Return the bytes of a block device."""
+    with path.open("rb", buffering=0) as device:
+        return device.seek(0, os.SEEK_END)
