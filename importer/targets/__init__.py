@@ -1,7 +1,8 @@
 """Where images are made: a shelf holds those of one storage class, an import fills one place on it.
 
 The life of a place: `prepare` → `write` → `finish` → `settle`, or `abort` at any point before
-`settle`, also by another process after a crash, also when nothing was prepared. Nothing half-made is ever left.
+`settle`, also by another process after a crash, also when nothing was prepared. Nothing half-made
+is ever left.
 """
 
 from dataclasses import dataclass
@@ -96,8 +97,10 @@ class Disks(Protocol):
     was guessed by qemu-img.
     """
 
-    async def measure(self, path: Path, claimed: Format) -> ImageInfo:
+    async def measure(self, path: Path, claimed: Format, size: int | None = None) -> ImageInfo:
         """Look at the whole of *path*, whose head looked like *claimed*.
+
+        *size*: bytes of the image, where *path* is a block device that may be larger.
 
         Returns its format, its virtual size as qemu-img measures it, and its size. The format may
         differ from *claimed*: a fixed VHD looks raw until its last 512 bytes. Raises ImageError.

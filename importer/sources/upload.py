@@ -1,0 +1,59 @@
+"""An image that comes in a request body. It can be read once: whoever sends it sends it again."""
+
+import asyncio
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from importer.errors import UploadIncomplete
+from importer.sources import Opened
+from importer.stream.pipe import Chunks
+from importer.units import MiB
+
+
+class Body:
+    """The bytes of one request: ``Content-Length`` or chunked coding says where they end."""
+
+    def __init__(
+        self, content: aiohttp.StreamReader | aiohttp.BodyPartReader, size: int | None, stall: float
+    ) -> None:
+        self._content = content
+        self._size = size
+        self._stall = stall
+
+    @property
+    def rereadable(self) -> bool:
+        """False: a client is not asked for the same bytes twice within one request."""
+        return False
+
+    async def open(self) -> Opened:
+        """Return the body, nothing of it read."""
+        return Opened(self._chunks(), self._size)
+
+    async def close(self) -> None:
+        """Nothing to do: the request is its handler's."""
+
+    async def _chunks(self) -> Chunks:
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._stall):
+                    chunk = await self._read()
+            except TimeoutError as exc:
+                raise UploadIncomplete(
+                    f"the client sent nothing for {self._stall:g} s after {size} bytes; send again"
+                ) from exc
+            except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
+                raise UploadIncomplete(
+                    f"the client went away after {size} of {self._size or 'unknown'} bytes; "
+                    "send the file again"
+                ) from exc
+            if not chunk:
+                return
+            size += len(chunk)
+            yield chunk
+
+    async def _read(self) -> bytes:
+        if isinstance(self._content, aiohttp.StreamReader):
+            return await self._content.readany()
+        return bytes(await self._content.read_chunk(MiB))

@@ -1,0 +1,161 @@
+"""An image on a block device, as raw; the device holds one.
+
+Raw files go straight to the device; of the others the file is put down in the spool first, because
+only qemu can lay them out. Who holds the device stands in a claim file, ``<class>.claim``, in the
+spool. A device is never left with half an image: its first and last MiB are wiped, so nothing boots.
+"""
+
+import stat
+from pathlib import Path
+
+from importer.config import Limits
+from importer.errors import NoSpace, TargetBusy, TargetError, UnsupportedImage
+from importer.model import Format, ImageInfo, Placed, StorageClass
+from importer.stream.pipe import Chunks
+from importer.stream.threads import in_thread
+from importer.targets import Disks, Finished, Order, Written
+from importer.targets.directory import refuse_options
+from importer.targets.sparse import SparseWriter, device_size, sync_directory, wipe
+from importer.units import MiB, human
+
+_RAW = (Format.RAW, Format.ISO)
+
+
+class DeviceShelf:
+    """One block device."""
+
+    def __init__(self, name: str, device: Path, spool: Path, disks: Disks, limits: Limits) -> None:
+        self._name = name
+        self._device = device
+        self._spool = spool
+        self._disks = disks
+        self._limits = limits
+
+    async def describe(self) -> StorageClass:
+        """Return the class with the device's size."""
+        try:
+            size = await in_thread(device_size, self._device)
+        except OSError as exc:
+            raise TargetError(f"storage class {self._name}: {exc}") from exc
+        return StorageClass(
+            name=self._name,
+            provisioner="device",
+            backend="local",
+            engine="local",
+            capacity=size,
+            available=0 if self._claim.exists() else size,
+        )
+
+    def check(self, order: Order) -> None:
+        """Raise an error when *order* cannot go to a device."""
+        refuse_options(order)
+        if order.format == "qcow2":
+            raise UnsupportedImage(f"storage class {self._name} is a block device: it holds raw")
+
+    def place(self, order: Order) -> "DevicePlace":
+        """Return the place for *order*."""
+        return DevicePlace(self._device, self._claim, order, self._disks, self._limits)
+
+    async def remove(self, order: Order, placed: Placed) -> None:
+        """Wipe the device's ends and free it."""
+        await self.place(order).abort()
+
+    @property
+    def _claim(self) -> Path:
+        return self._spool / f"{self._name}.claim"
+
+
+class DevicePlace:
+    """The device while an image is put on it."""
+
+    def __init__(
+        self, device: Path, claim: Path, order: Order, disks: Disks, limits: Limits
+    ) -> None:
+        self._device = device
+        self._claim = claim
+        self._order = order
+        self._disks = disks
+        self._limits = limits
+        self._part = claim.parent / f".{order.uid}.part"
+        self._claimed: Format = Format.RAW
+        self._written = 0
+
+    async def prepare(self, info: ImageInfo) -> None:
+        """Claim the device. Raises TargetBusy, NoSpace."""
+        self._claimed = info.format
+        await in_thread(self._prepare, info)
+
+    async def write(self, chunks: Chunks) -> Written:
+        """Write raw to the device, other formats to the spool."""
+        to = self._device if self._claimed in _RAW else self._part
+        async with SparseWriter(to, self._limits.free_space) as writer:
+            written = await writer.write(chunks)
+        self._written = written.size
+        return written
+
+    async def finish(self) -> Finished:
+        """Measure, verify, and lay out what qemu must lay out."""
+        if self._claimed in _RAW:
+            info = await self._disks.measure(self._device, self._claimed, self._written)
+            if info.format not in _RAW:
+                raise UnsupportedImage(
+                    f"the last bytes say that this is a {info.format} file, its first said raw; "
+                    "import it into a directory, or convert it to raw first"
+                )
+        else:
+            info = await self._from_spool()
+        return Finished(info, Placed(kind="BlockDevice", name=str(self._device)))
+
+    async def settle(self) -> None:
+        """Keep the claim: the device is taken for as long as the image is there."""
+
+    async def abort(self) -> None:
+        """Wipe the device's ends if it is ours, and free it."""
+        await in_thread(self._abort)
+
+    async def _from_spool(self) -> ImageInfo:
+        info = await self._disks.measure(self._part, self._claimed)
+        await self._disks.verify(self._part, info.format)
+        self._refuse_small(info.virtual_size)
+        await self._disks.convert(self._part, info.format, self._device, "raw")
+        await in_thread(self._part.unlink)
+        return info
+
+    def _prepare(self, info: ImageInfo) -> None:
+        self._refuse_small(info.virtual_size)
+        try:
+            self._take()
+            if not stat.S_ISBLK(self._device.stat().st_mode):
+                raise TargetError(f"{self._device} is no block device")
+        except OSError as exc:
+            raise TargetError(f"device {self._device}: {exc.strerror}") from exc
+
+    def _take(self) -> None:
+        self._claim.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with self._claim.open("x") as claim:
+                claim.write(self._order.uid)
+        except FileExistsError:
+            if not self._is_ours():
+                raise TargetBusy(
+                    f"{self._device} holds another image already; delete that one first"
+                ) from None
+        sync_directory(self._claim.parent)
+
+    def _is_ours(self) -> bool:
+        return self._claim.exists() and self._claim.read_text() == self._order.uid
+
+    def _refuse_small(self, needed: int | None) -> None:
+        size = device_size(self._device)
+        if (needed or 0) > size:
+            raise NoSpace(f"the disk is {human(needed or 0)}, {self._device} only {human(size)}")
+
+    def _abort(self) -> None:
+        self._part.unlink(missing_ok=True)
+        if not self._is_ours():
+            return
+        size = device_size(self._device)
+        for offset in (0, max(0, size - MiB)):
+            wipe(self._device, offset, min(MiB, size - offset))
+        self._claim.unlink()
+        sync_directory(self._claim.parent)
