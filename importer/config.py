@@ -86,6 +86,11 @@ class Upload:
     stall: float = 120.0
     """Seconds without a byte before a client is given up."""
 
+    patience: float = 10.0
+    """Seconds after the last byte in which an upload may still be answered with the finished image
+    (200); after that the answer is 202 and the target goes on working. Kept short because proxies
+    give up on silent requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Url:

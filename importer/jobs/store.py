@@ -43,7 +43,7 @@ class Record:
     secret: bytes | None
     """The sealed source URL, when it has anything to hide."""
 
-    deleting: bool
+    deleting: bool = False
 
 
 class Store:

@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from importer.errors import UploadIncomplete
@@ -15,8 +16,13 @@ class Body:
     """The bytes of one request: ``Content-Length`` or chunked coding says where they end."""
 
     def __init__(
-        self, content: aiohttp.StreamReader | aiohttp.BodyPartReader, size: int | None, stall: float
+        self,
+        request: web.Request,
+        content: aiohttp.StreamReader | aiohttp.BodyPartReader,
+        size: int | None,
+        stall: float,
     ) -> None:
+        self._request = request
         self._content = content
         self._size = size
         self._stall = stall
@@ -27,7 +33,8 @@ class Body:
         return False
 
     async def open(self) -> Opened:
-        """Return the body, nothing of it read."""
+        """Return the body, nothing of it read; a client that waits to be told so may send now."""
+        await go_ahead(self._request)
         return Opened(self._chunks(), self._size)
 
     async def close(self) -> None:
@@ -57,3 +64,9 @@ class Body:
         if isinstance(self._content, aiohttp.StreamReader):
             return await self._content.readany()
         return bytes(await self._content.read_chunk(MiB))
+
+
+async def go_ahead(request: web.Request) -> None:
+    """Answer ``Expect: 100-continue``, if the client said so (RFC 9110 section 10.1.1)."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,0 +1,92 @@
+"""Who may ask: a bearer token, and no page of another site.
+
+``/``, static files and the health checks are open; ``/metrics`` takes the scrape token too.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+from yarl import URL
+
+from importer.api.problems import Handler
+from importer.config import Service
+from importer.errors import OriginRefused, Unauthorized
+
+_OPEN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
+
+
+def token_of(service: Service, data: Path) -> str:
+    """Return the API's token: the configured one, or that of ``DATA/token``, made when missing."""
+    if service.token:
+        return service.token
+    path = data / "token"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if token := path.read_text().strip():
+            return token
+        path.unlink()  # a first start was cut off before it wrote
+        return token_of(service, data)
+    with os.fdopen(fd, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(fd)
+    return token_of(service, data)
+
+
+class Door:
+    """Lets requests in."""
+
+    def __init__(self, token: str | None, scrape_token: str, origins: Sequence[str]) -> None:
+        self._token = token
+        self._scrape_token = scrape_token
+        self._origins = frozenset(origins)
+
+    @property
+    def middleware(self) -> object:
+        """The middleware that asks."""
+
+        @web.middleware
+        async def asks(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._refuse_foreign(request)
+            if request.path not in _OPEN and not request.path.startswith("/static/"):
+                self._refuse_unknown(request)
+            return await handler(request)
+
+        return asks
+
+    def _refuse_unknown(self, request: web.Request) -> None:
+        if self._token is None:
+            return
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        given = given.strip() if kind.lower() == "bearer" else ""
+        if _same(given, self._token):
+            return
+        if request.path == "/metrics" and self._scrape_token and _same(given, self._scrape_token):
+            return
+        raise Unauthorized("the bearer token is missing or wrong; the right one is in DATA/token")
+
+    def _refuse_foreign(self, request: web.Request) -> None:
+        """Refuse what another site's page sends: browsers name it in ``Origin``."""
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self._origins:
+            return
+        if _authority(origin) != request.headers.get("Host", "").lower():
+            raise OriginRefused(
+                f"a page of {origin[:200]} sent this; [service] origins may allow it"
+            )
+
+
+def _authority(origin: str) -> str | None:
+    try:
+        return URL(origin).raw_authority.lower()
+    except ValueError:
+        return None
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())

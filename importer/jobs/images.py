@@ -1,0 +1,199 @@
+"""What people do with images: make, upload, look, cancel, retry, delete.
+
+A request that fails leaves the store as it was before it, but for one thing: an image that existed
+already says that it failed, and why.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+
+import msgspec
+
+from importer.errors import CallerError, NameTaken, NotFound, UnknownStorageClass, WrongPhase
+from importer.jobs.events import Event, Hub
+from importer.jobs.runner import Job, Runner
+from importer.jobs.store import Record, Store
+from importer.jobs.timeline import entered
+from importer.model import (
+    Image,
+    ImageRequest,
+    Phase,
+    Spec,
+    StorageClass,
+    UploadSource,
+    UrlSource,
+    now,
+)
+from importer.sources import Source
+from importer.sources.secrets import Seal, has_secrets, shown, validate
+from importer.targets import Order, Shelf
+
+
+class Images:
+    """All images of one service."""
+
+    def __init__(
+        self, store: Store, runner: Runner, shelves: Mapping[str, Shelf], seal: Seal, hub: Hub
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._shelves = shelves
+        self._seal = seal
+        self._hub = hub
+
+    async def classes(self) -> list[StorageClass]:
+        """Return the storage classes, the default first."""
+        found = [await shelf.describe() for shelf in self._shelves.values()]
+        return [
+            msgspec.structs.replace(entry, default=number == 0)
+            for number, entry in enumerate(found)
+        ]
+
+    async def list(self, namespace: str | None = None) -> list[Image]:
+        """Return the images of *namespace* (None: of all), oldest first."""
+        return [
+            self._runner.live(record.image)
+            for record in await self._store.all()
+            if not record.deleting and namespace in (None, record.image.namespace)
+        ]
+
+    async def get(self, namespace: str, name: str) -> Image:
+        """Return one image. Raises NotFound."""
+        return self._runner.live((await self._existing(namespace, name)).image)
+
+    async def create(self, request: ImageRequest) -> Image:
+        """Remember a new image; one with a URL is imported when its turn comes.
+
+        Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused.
+        """
+        record = self._record(request)
+        await self._store.add(record.image, record.secret)
+        self._hub.publish(Event(record.image))
+        if isinstance(record.image.spec.source, UrlSource):
+            self._runner.begin(record)
+        return record.image
+
+    async def upload(self, wanted: ImageRequest, body: Source, patience: float) -> Image:
+        """Import the image that *wanted* names from *body*; it is made when it is new.
+
+        Returns it Ready, or as it is *patience* seconds after the last byte while the target still
+        works. Raises what the import failed with.
+        """
+        image, is_new = await self._for_upload(wanted)
+        try:
+            job = self._runner.begin_upload(image, body)
+            await job.received.wait()
+            if not await _over_within(job, patience):
+                return self._runner.live(job.image)
+        except BaseException:
+            await self._forget(image, is_new)
+            raise
+        if job.error:
+            await self._forget(job.image, is_new)
+            raise job.error
+        return job.image
+
+    async def cancel(self, namespace: str, name: str) -> Image:
+        """Stop an import and leave nothing of it. Raises NotFound, WrongPhase."""
+        return await self._runner.cancel((await self._existing(namespace, name)).image)
+
+    async def retry(self, namespace: str, name: str) -> Image:
+        """Queue a failed image again. Raises NotFound, WrongPhase."""
+        record = await self._existing(namespace, name)
+        if record.image.phase is not Phase.FAILED:
+            raise WrongPhase(f"image {name} is {record.image.phase}; only Failed is tried again")
+        image = await self._again(record.image)
+        if isinstance(image.spec.source, UrlSource):
+            self._runner.begin(Record(image, record.secret))
+        return image
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Cancel if running, remove from the target, and forget. Raises NotFound."""
+        await self._runner.delete(await self._existing(namespace, name))
+
+    async def _existing(self, namespace: str, name: str) -> Record:
+        record = await self._store.get(namespace, name)
+        if record.deleting:
+            raise NotFound(f"image {name} in namespace {namespace} is being deleted")
+        return record
+
+    def _record(self, request: ImageRequest) -> Record:
+        """Return the record of a new image: everything checked, its URL's secrets sealed."""
+        spec, secret = request.spec, None
+        if isinstance(spec.source, UrlSource):
+            validate(spec.source.url)
+            if has_secrets(spec.source.url):
+                secret = self._seal.seal(spec.source.url)
+            source = UrlSource(url=shown(spec.source.url))
+            spec = msgspec.structs.replace(spec, source=source)
+        storage_class = spec.storage_class or next(iter(self._shelves))
+        spec = msgspec.structs.replace(spec, storage_class=storage_class, backend="local")
+        image = Image(
+            name=request.name,
+            namespace=request.namespace,
+            uid=str(uuid.uuid4()),
+            created_at=now(),
+            spec=spec,
+        )
+        self._check(image, request.spec.backend)
+        return Record(image, secret)
+
+    def _check(self, image: Image, backend: str | None) -> None:
+        spec = image.spec
+        shelf = self._shelves.get(spec.storage_class or "")
+        if shelf is None:
+            known = ", ".join(self._shelves)
+            raise UnknownStorageClass(f"no storage class {spec.storage_class!r}; there are {known}")
+        if backend not in (None, "local"):
+            raise CallerError(
+                f"storage class {spec.storage_class} has backend local, spec.backend says {backend}"
+            )
+        order = Order(image.uid, image.namespace, image.name, spec.format, spec.target)
+        shelf.check(order)
+
+    async def _for_upload(self, wanted: ImageRequest) -> tuple[Image, bool]:
+        """Return the image that an upload goes to, and whether it was made for it."""
+        try:
+            image = (await self._existing(wanted.namespace, wanted.name)).image
+        except NotFound:
+            return await self.create(wanted), True
+        _refuse_upload(image, wanted.spec, self._runner.is_running(image))
+        return (await self._again(image) if image.phase is Phase.FAILED else image), False
+
+    async def _again(self, image: Image) -> Image:
+        status = msgspec.structs.replace(
+            entered(image.status, Phase.PENDING, now()), error=None, attempt=0
+        )
+        moved = await self._store.move(image, Phase.PENDING, status)
+        self._hub.publish(Event(moved))
+        return moved
+
+    async def _forget(self, image: Image, is_new: bool) -> None:
+        """Remove an image that was made for an upload which failed."""
+        if is_new and not self._runner.is_running(image):
+            await self._store.remove(image)
+            self._hub.publish(Event(image, deleted=True))
+
+
+async def _over_within(job: Job, patience: float) -> bool:
+    try:
+        async with asyncio.timeout(patience):
+            await job.done.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
+    """Raise unless *image* waits for an upload such as *wanted*."""
+    if image.phase in (Phase.READY, Phase.CANCELLED):
+        raise NameTaken(f"image {image.name} exists ({image.phase}); delete it or choose another")
+    if not isinstance(image.spec.source, UploadSource):
+        raise WrongPhase(f"image {image.name} comes from a URL, not from an upload")
+    if is_running or image.phase not in (Phase.PENDING, Phase.FAILED):
+        raise NameTaken(f"image {image.name} is being uploaded already")
+    for field in ("storage_class", "format", "checksum"):
+        asked, has = getattr(wanted, field), getattr(image.spec, field)
+        if asked is not None and asked != has:
+            raise CallerError(f"{field} is {asked} here, but image {image.name} has {has}")

@@ -1,0 +1,374 @@
+"""Runs imports: a bounded number at a time, again after what may pass, never after what will not.
+
+Every image that is not over has one task here, or waits for its upload. A try that fails is
+aborted on the target before anybody hears of it. Cancelling works in every phase, up to the moment
+in which the target has the whole image: from there on it becomes Ready. After a crash, what was
+running is aborted and queued again, and deletes that were begun are finished.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+
+from importer.config import Config
+from importer.errors import (
+    Cancelled,
+    ImporterError,
+    NotFound,
+    ShuttingDown,
+    TooManyUploads,
+    WrongPhase,
+)
+from importer.jobs.attempt import Attempt, Inspect
+from importer.jobs.events import Event, Hub
+from importer.jobs.queue import FairQueue
+from importer.jobs.store import Record, Store
+from importer.jobs.timeline import Speed, entered, failed, seconds_in
+from importer.metrics import ClassMetrics
+from importer.model import RUNNING, Image, Phase, Status, UploadSource, now
+from importer.sources import Source
+from importer.targets import Finished, Order, Place, Shelf
+
+log = structlog.get_logger()
+
+TICK = 0.25
+"""Seconds between two looks at how far running imports are."""
+
+OpenUrl = Callable[[Record], Source]
+"""Return the source of a record whose image is fetched from a URL."""
+
+MetricsOf = Callable[[Image], ClassMetrics]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """An image that somebody works on."""
+
+    image: Image
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    attempt: Attempt | None = None
+    speed: Speed = field(default_factory=Speed)
+    cancelled: bool = False
+    whole: bool = False
+    """The target has the whole image: too late to cancel."""
+
+    error: ImporterError | None = None
+    received: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the source has given its last byte, or the job is over."""
+
+
+class Runner:
+    """The imports of one service."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        shelves: Mapping[str, Shelf],
+        inspect: Inspect,
+        open_url: OpenUrl,
+        metrics_of: MetricsOf,
+        hub: Hub,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._shelves = shelves
+        self._inspect = inspect
+        self._open_url = open_url
+        self._metrics_of = metrics_of
+        self._hub = hub
+        self._queue = FairQueue(config.jobs.workers)
+        self._jobs: dict[str, Job] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Clean up after a crash, queue again what was running, and go on."""
+        for record in await self._store.all():
+            await self._recover(record)
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Stop every import where it stands; the next start takes them up again."""
+        self._stopping = True
+        for job in self._jobs.values():
+            if job.task and not job.whole:
+                job.task.cancel()
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._ticker:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+
+    def begin(self, record: Record) -> Job:
+        """Import *record*'s image from its URL, when its turn comes."""
+        return self._begin(record.image, lambda: self._open_url(record))
+
+    def begin_upload(self, image: Image, body: Source) -> Job:
+        """Import *image* from *body*. Raises TooManyUploads, WrongPhase."""
+        if self._queue.waiting >= self._config.jobs.waiting_uploads:
+            raise TooManyUploads(
+                f"{self._queue.waiting} imports wait already; try again in a while"
+            )
+        return self._begin(image, lambda: body)
+
+    def is_running(self, image: Image) -> bool:
+        """Say whether somebody works on *image*."""
+        return image.uid in self._jobs
+
+    async def cancel(self, image: Image) -> Image:
+        """Stop the import of *image* and leave nothing of it. Raises WrongPhase."""
+        job = self._jobs.get(image.uid)
+        if job is None:
+            return await self._cancel_idle(image)
+        if job.whole or job.task is None:
+            raise WrongPhase(f"image {image.name} is whole already; delete it instead")
+        job.cancelled = True
+        job.task.cancel()
+        await job.done.wait()
+        if job.image.phase is not Phase.CANCELLED:
+            raise WrongPhase(f"image {image.name} became {job.image.phase} in the same moment")
+        return job.image
+
+    async def delete(self, record: Record) -> None:
+        """Stop, remove from the target, and forget."""
+        image = record.image
+        await self._store.doom(image)
+        job = self._jobs.get(image.uid)
+        if job and job.task and not job.whole:
+            job.cancelled = True
+            job.task.cancel()
+        if job:
+            await job.done.wait()
+        await self._remove(job.image if job else image)
+
+    def live(self, image: Image) -> Image:
+        """Return *image* with the progress of this moment."""
+        job = self._jobs.get(image.uid)
+        if job is None or job.attempt is None or job.image.phase is not Phase.TRANSFERRING:
+            return image
+        at = asyncio.get_running_loop().time()
+        progress = job.speed.progress(at, job.attempt.meter.size, job.attempt.total)
+        status = msgspec.structs.replace(job.image.status, progress=progress)
+        return msgspec.structs.replace(job.image, status=status)
+
+    def shelf_of(self, image: Image) -> Shelf:
+        """Return the shelf that *image* is on or goes to. Raises NotFound."""
+        name = image.spec.storage_class or next(iter(self._shelves))
+        if name not in self._shelves:
+            raise NotFound(f"storage class {name} of image {image.name} is configured no more")
+        return self._shelves[name]
+
+    def _begin(self, image: Image, source: Callable[[], Source]) -> Job:
+        if image.uid in self._jobs:
+            raise WrongPhase(f"image {image.name} is being imported already")
+        if self._stopping:
+            raise ShuttingDown("the service is stopping; try again when it is back")
+        job = self._jobs[image.uid] = Job(image)
+        self._metrics_of(image).entered(image.phase)
+        self._publish(image)
+        job.task = asyncio.create_task(self._run(job, source), name=f"import {image.name}")
+        return job
+
+    async def _run(self, job: Job, source: Callable[[], Source]) -> None:
+        try:
+            await self._until_over(job, source)
+        except asyncio.CancelledError:
+            if job.cancelled:
+                await _through(self._give_up(job, None))
+            else:
+                job.error = ShuttingDown("the service is stopping; send again when it is back")
+        except Exception as exc:
+            log.exception("an import's record cannot be kept", image=job.image.name)
+            job.error = ImporterError(f"{type(exc).__name__}: {exc}")
+        finally:
+            del self._jobs[job.image.uid]
+            self._metrics_of(job.image).left(job.image.phase)
+            job.received.set()
+            job.done.set()
+
+    async def _until_over(self, job: Job, source: Callable[[], Source]) -> None:
+        while True:
+            if await self._try(job, source()):
+                return
+            await asyncio.sleep(self._backoff(job.image.status.attempt))
+
+    async def _try(self, job: Job, source: Source) -> bool:
+        """Make one try when its turn comes; say whether the image is over."""
+        lane = (job.image.namespace, type(job.image.spec.source))
+        try:
+            async with self._queue.turn(lane):
+                await self._import(job, source)
+        except ImporterError as exc:
+            return await self._failed(job, exc, source)
+        except Exception as exc:
+            log.exception("import broke", image=job.image.name)
+            error = ImporterError(f"{type(exc).__name__}: {exc}")
+            return await self._failed(job, error, source)
+        else:
+            return True
+        finally:
+            await source.close()
+
+    async def _import(self, job: Job, source: Source) -> None:
+        place = self._place(job.image)
+        job.attempt = Attempt(
+            job.image,
+            source,
+            place,
+            self._inspect,
+            lambda phase, **fields: self._enter(job, phase, fields),
+            self._metrics_of(job.image),
+            self._config.limits,
+        )
+        job.speed = Speed()
+        try:
+            finished = await job.attempt.run()
+            job.whole = True
+        except BaseException:
+            await _through(self._abort(job.image, place))
+            raise
+        await _through(self._succeed(job, finished, place))
+
+    async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
+        status = msgspec.structs.replace(
+            job.image.status,
+            format=finished.info.format,
+            virtual_size=finished.info.virtual_size,
+            target=finished.placed,
+        )
+        await self._move(job, Phase.READY, entered(status, Phase.READY, now()))
+        await place.settle()
+        metrics = self._metrics_of(job.image)
+        seconds = seconds_in(job.image.status, Phase.TRANSFERRING) or 0.0
+        metrics.transferred(finished.info.virtual_size or 0, seconds)
+        metrics.ended("ready")
+        log.info(
+            "image is ready",
+            image=job.image.name,
+            format=finished.info.format,
+            size=job.image.status.size,
+            virtual_size=finished.info.virtual_size,
+        )
+
+    async def _failed(self, job: Job, error: ImporterError, source: Source) -> bool:
+        """Decide what becomes of *job* after a try that failed; say whether it is over."""
+        spec, attempt = job.image.spec, job.image.status.attempt
+        if error.retryable and source.rereadable and attempt <= spec.retries:
+            self._metrics_of(job.image).retried(error.side, error.slug)
+            log.warning("trying again", image=job.image.name, error=str(error), attempt=attempt)
+            status = failed(job.image.status, Phase.PENDING, error, now())
+            await self._move(job, Phase.PENDING, status, outcome="retried")
+            return False
+        await self._give_up(job, error)
+        return True
+
+    async def _give_up(self, job: Job, error: ImporterError | None) -> None:
+        """End *job* as failed, or as cancelled when there is no error."""
+        phase = Phase.FAILED if error else Phase.CANCELLED
+        job.error = error or Cancelled(f"the import of {job.image.name} was cancelled")
+        outcome = phase.value.lower()
+        job.image = (await self._record(job.image)).image
+        status = failed(job.image.status, phase, error, now())
+        await self._move(job, phase, status, outcome=outcome)
+        self._metrics_of(job.image).ended(outcome, error.slug if error else "")
+        log.warning(f"image is {outcome}", image=job.image.name, error=str(job.error))
+
+    async def _enter(self, job: Job, phase: Phase, fields: dict[str, Any]) -> None:
+        if phase is Phase.INSPECTING:
+            fields["attempt"] = job.image.status.attempt + 1
+        if phase is Phase.PROCESSING:
+            job.received.set()
+        status = msgspec.structs.replace(job.image.status, **fields)
+        await self._move(job, phase, entered(status, phase, now()))
+
+    async def _move(self, job: Job, phase: Phase, status: Status, outcome: str = "done") -> None:
+        before = job.image.phase
+        metrics = self._metrics_of(job.image)
+        job.image = await self._store.move(job.image, phase, status)
+        metrics.left(before)
+        metrics.entered(phase)
+        seconds = seconds_in(job.image.status, before)
+        if before in RUNNING and seconds is not None:
+            metrics.phase(before, outcome, seconds)
+        self._publish(job.image)
+
+    async def _cancel_idle(self, image: Image) -> Image:
+        if image.phase is not Phase.PENDING:
+            raise WrongPhase(f"image {image.name} is {image.phase}; nothing runs")
+        status = failed(image.status, Phase.CANCELLED, None, now())
+        cancelled = await self._store.move(image, Phase.CANCELLED, status)
+        self._publish(cancelled)
+        return cancelled
+
+    async def _recover(self, record: Record) -> None:
+        image = record.image
+        if record.deleting:
+            await self._remove(image)
+        elif image.phase is Phase.READY:
+            await self._place(image).settle()
+        elif image.phase in RUNNING:
+            await self._abort(image, self._place(image))
+            status = entered(image.status, Phase.PENDING, now())
+            record = Record(await self._store.move(image, Phase.PENDING, status), record.secret)
+        waits = record.image.phase is Phase.PENDING and not record.deleting
+        if waits and not isinstance(image.spec.source, UploadSource):
+            self.begin(record)
+
+    async def _remove(self, image: Image) -> None:
+        place = self._place(image)
+        await self._abort(image, place) if image.phase is not Phase.READY else await place.settle()
+        if image.status.target and image.phase is Phase.READY:
+            await self.shelf_of(image).remove(_order(image), image.status.target)
+        await self._store.remove(image)
+        self._hub.publish(Event(image, deleted=True))
+
+    async def _abort(self, image: Image, place: Place) -> None:
+        try:
+            await place.abort()
+        except (ImporterError, OSError):
+            log.exception("cleaning up failed", image=image.name)
+
+    async def _record(self, image: Image) -> Record:
+        """Read *image* again: a move may have been written while its caller was cancelled."""
+        return await self._store.get(image.namespace, image.name)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            for job in self._jobs.values():
+                if job.attempt and job.image.phase is Phase.TRANSFERRING:
+                    self._publish(job.image)
+
+    def _place(self, image: Image) -> Place:
+        return self.shelf_of(image).place(_order(image))
+
+    def _publish(self, image: Image) -> None:
+        self._hub.publish(Event(self.live(image)))
+
+    def _backoff(self, attempt: int) -> float:
+        jobs = self._config.jobs
+        longest = min(jobs.backoff * 2 ** max(0, attempt - 1), jobs.backoff_most)
+        return random.uniform(longest / 2, longest)  # noqa: S311  # jitter, no secret
+
+
+async def _through(work: Any) -> None:
+    """Await *work* to its end even when the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+    task.result()
+
+
+def _order(image: Image) -> Order:
+    return Order(image.uid, image.namespace, image.name, image.spec.format, image.spec.target)
