@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from yarl import URL
 
 from importer.api.problems import Handler
@@ -47,7 +48,7 @@ class Door:
         self._origins = frozenset(origins)
 
     @property
-    def middleware(self) -> object:
+    def middleware(self) -> Middleware:
         """The middleware that asks."""
 
         @web.middleware

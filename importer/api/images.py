@@ -23,7 +23,7 @@ from importer.model import (
     UploadSource,
     WantedFormat,
 )
-from importer.sources.upload import Body
+from importer.sources.upload import Body, go_ahead
 
 PARTS = ("file", "chunk", "content")
 """Names of the multipart field that holds the image; any field with a file name does too."""
@@ -168,6 +168,7 @@ async def _body(request: web.Request, announced: int | None, stall: float) -> Bo
         if None not in (announced, length) and announced != length:
             raise errors.SizeMismatch(announced or 0, length or 0)
         return Body(request, request.content, announced if length is None else length, stall)
+    await go_ahead(request)
     try:
         async for part in await request.multipart():
             if isinstance(part, aiohttp.BodyPartReader) and (part.name in PARTS or part.filename):

@@ -67,6 +67,8 @@ class Body:
 
 
 async def go_ahead(request: web.Request) -> None:
-    """Answer ``Expect: 100-continue``, if the client said so (RFC 9110 section 10.1.1)."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+    """Answer ``Expect: 100-continue``, once, if the client said so (RFC 9110 section 10.1.1)."""
+    waits = request.headers.get("Expect", "").lower() == "100-continue"
+    if waits and request.transport and not request.get("continued"):
+        request["continued"] = True
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

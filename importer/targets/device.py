@@ -2,7 +2,7 @@
 
 Raw files go straight to the device; of the others the file is put down in the spool first, because
 only qemu can lay them out. Who holds the device stands in a claim file, ``<class>.claim``, in the
-spool. A device is never left with half an image: its first and last MiB are wiped, so nothing boots.
+spool. No half image is left on a device: its first and last MiB are wiped, so nothing boots.
 """
 
 import stat

@@ -1,0 +1,34 @@
+"""Puts the routes together into one aiohttp application."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from importer.api.auth import Door
+from importer.api.images import wait_to_continue
+from importer.api.openapi import describe
+from importer.api.page import add_page
+from importer.api.problems import errors
+from importer.api.routes import JSON_LIMIT, Route, json
+
+
+def application(door: Door, routes: Sequence[Route]) -> web.Application:
+    """Return the application that serves *routes*, their description and the page."""
+    app = web.Application(middlewares=[errors, door.middleware], client_max_size=JSON_LIMIT)
+    everything = [*routes, _description(routes)]
+    for route in everything:
+        app.router.add_route(
+            route.method, route.path, route.handler, expect_handler=wait_to_continue
+        )
+    add_page(app)
+    return app
+
+
+def _description(routes: Sequence[Route]) -> Route:
+    async def openapi(request: web.Request) -> web.Response:
+        """Describe the API."""
+        return json(document)
+
+    route = Route("GET", "/openapi.json", openapi, {200: dict[str, object]})
+    document = describe([*routes, route])
+    return route

@@ -1,0 +1,89 @@
+"""The service itself: storage classes, inspection, health, metrics, its own description."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from importer import errors
+from importer.api.routes import Route, json, read_json
+from importer.jobs.images import Images
+from importer.metrics import CONTENT_TYPE, Metrics
+from importer.model import ImageInfo, StorageClass
+
+InspectUrl = Callable[[str], Awaitable[ImageInfo]]
+"""Tell what the image at a URL is, moving only its head."""
+
+
+class InspectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /v1/inspect``."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class StorageClassList(msgspec.Struct, frozen=True):
+    """The answer to ``GET /v1/storageclasses``."""
+
+    items: list[StorageClass]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of the health checks."""
+
+    status: str
+
+
+class ServiceRoutes:
+    """The handlers."""
+
+    def __init__(self, images: Images, metrics: Metrics, inspect_url: InspectUrl) -> None:
+        self._images = images
+        self._metrics = metrics
+        self._inspect_url = inspect_url
+
+    @property
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route(
+                "POST",
+                "/v1/inspect",
+                self.inspect,
+                {200: ImageInfo},
+                (
+                    errors.AddressRefused,
+                    errors.LimitExceeded,
+                    errors.SourceError,
+                    errors.ImageError,
+                ),
+                body=InspectRequest,
+            ),
+            Route("GET", "/v1/storageclasses", self.classes, {200: StorageClassList}),
+            Route("GET", "/metrics", self.metrics, {200: "text/plain"}),
+            Route("GET", "/healthz", self.healthz, {200: Health}, public=True),
+            Route("GET", "/readyz", self.readyz, {200: Health}, public=True),
+        ]
+
+    async def inspect(self, request: web.Request) -> web.Response:
+        """Tell what the image at a URL is, moving only its head."""
+        wanted: InspectRequest = await read_json(request, InspectRequest)
+        return json(await self._inspect_url(wanted.url))
+
+    async def classes(self, request: web.Request) -> web.Response:
+        """List the storage classes."""
+        return json(StorageClassList(await self._images.classes()))
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Give Prometheus its metrics."""
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """Say that the process lives."""
+        return json(Health("ok"))
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Say that requests are answered: the store reads and the classes are there."""
+        await self._images.list()
+        return json(Health("ok"))
