@@ -20,7 +20,7 @@ help: ## Show this
 	@echo "  SKIP_PACKAGES=1      do not look for missing Debian packages"
 
 run: packages-run $(VENV)/run.stamp ## Start the service with two imported images, and keep serving
-	@PORT=$(PORT) $(BIN)/python deploy/demo/run
+	@PORT=$(PORT) $(BIN)/python deploy/demo/run.py
 
 test: packages-test $(VENV)/test.stamp ## Set everything up, then check it as CI does
 	@$(MAKE) --no-print-directory check
