@@ -26,7 +26,7 @@ from importer.model import (
     now,
 )
 from importer.sources import Source
-from importer.sources.secrets import Seal, has_secrets, shown, validate
+from importer.sources.secrets import Seal, has_secrets, parse, shown
 from importer.targets import Order, Shelf
 
 
@@ -122,7 +122,7 @@ class Images:
         """Return the record of a new image: everything checked, its URL's secrets sealed."""
         spec, secret = request.spec, None
         if isinstance(spec.source, UrlSource):
-            validate(spec.source.url)
+            parse(spec.source.url)
             if has_secrets(spec.source.url):
                 secret = self._seal.seal(spec.source.url)
             source = UrlSource(url=shown(spec.source.url))

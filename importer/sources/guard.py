@@ -1,0 +1,131 @@
+"""Which addresses a URL may lead to: a service inside a network must not become a way into it.
+
+Decided on the address that a socket is about to connect to, after DNS, at every redirect and every
+retry; so neither a literal, nor a redirect, nor a name that changes its address gets past. Only
+global unicast is allowed unless ``[url] allow_addresses`` says otherwise. IPv4 inside IPv6 is
+unpacked first: Python's `ipaddress` calls several of those forms global.
+"""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any, TypeAlias
+
+from yarl import URL
+
+from importer.config import Url
+from importer.errors import AddressRefused, CallerError
+from importer.sources.secrets import shown
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+# RFC 6052 and RFC 8215: NAT64; RFC 3056: 6to4; RFC 4291 section 2.5.5.1: IPv4-compatible.
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = IPv6Network("::/96")
+_NOT_GLOBAL = (
+    _NAT64_LOCAL,
+    IPv6Network("fec0::/10"),  # RFC 3879: site-local, withdrawn but routed in places
+    IPv6Network("2001::/23"),  # RFC 2928: protocol assignments, Teredo among them
+    IPv6Network("3fff::/20"),  # RFC 9637: documentation
+    IPv6Network("5f00::/16"),  # RFC 9602: segment routing
+    _COMPATIBLE,
+    IPv4Network("192.0.0.0/24"),  # RFC 6890: protocol assignments; a cloud's metadata lives there
+    IPv4Network("192.88.99.0/24"),  # RFC 7526: 6to4 relays, withdrawn
+    IPv4Network("168.63.129.16/32"),  # Azure's host, reachable from every machine there
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    network: IPv4Network | IPv6Network
+    port: int | None
+
+    def allows(self, address: Address, port: int) -> bool:
+        return address in self.network and self.port in (None, port)
+
+
+class Guard:
+    """Says no before a socket is made."""
+
+    def __init__(self, settings: Url) -> None:
+        self._rules = [_rule(entry) for entry in settings.allow_addresses]
+        self._ports = frozenset(settings.ports)
+
+    def check(self, address: str, port: int) -> None:
+        """Raise AddressRefused unless *address* (as the socket gets it) and *port* are allowed."""
+        found = ip_address(address.partition("%")[0])
+        if self._ports and port not in self._ports:
+            raise AddressRefused(f"port {port} is not among [url] ports")
+        if any(rule.allows(form, port) for rule in self._rules for form in (found, *inside(found))):
+            return
+        if not is_public(found):
+            raise AddressRefused(
+                f"{found} is not a public address; [url] allow_addresses may allow it"
+            )
+
+    def socket(self, addr_info: Any) -> socket.socket:
+        """Make the socket for aiohttp (``TCPConnector(socket_factory=...)``), if it may be."""
+        family, kind, protocol, _, address = addr_info
+        self.check(address[0], address[1])
+        return socket.socket(family, kind, protocol)
+
+    def check_url(self, url: URL) -> None:
+        """Raise AddressRefused where *url* already says too much: scheme, port, literal address."""
+        if url.scheme not in ("http", "https"):
+            raise AddressRefused(f"{shown(str(url))}: only http and https are fetched")
+        try:
+            literal = ip_address((url.host or "").partition("%")[0])
+        except ValueError:
+            return
+        self.check(str(literal), url.port or 0)
+
+
+def is_public(address: Address) -> bool:
+    """Say whether *address*, and every IPv4 address inside it, is global unicast."""
+    if address.is_multicast or not address.is_global:
+        return bool(_decodable(address)) and all(is_public(form) for form in inside(address))
+    if any(address in network for network in _NOT_GLOBAL):
+        return False
+    return all(is_public(form) for form in inside(address))
+
+
+def inside(address: Address) -> Iterator[IPv4Address]:
+    """Yield the IPv4 addresses that *address* stands for."""
+    if not isinstance(address, IPv6Address):
+        return
+    if address.ipv4_mapped:
+        yield address.ipv4_mapped
+    if address.sixtofour:
+        yield address.sixtofour
+    if address.teredo:
+        yield from address.teredo
+    if address in _NAT64 or address in _COMPATIBLE:
+        yield IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def _decodable(address: Address) -> IPv4Address | None:
+    """Return the IPv4 address that a mapped address is only another spelling of."""
+    return address.ipv4_mapped if isinstance(address, IPv6Address) else None
+
+
+def _rule(entry: str) -> _Rule:
+    try:
+        return _Rule(ip_network(entry), None)
+    except ValueError:
+        pass
+    host, _, port = entry.rpartition(":")
+    try:
+        return _Rule(ip_network(host.strip("[]")), int(port))
+    except ValueError as exc:
+        raise CallerError(
+            f"[url] allow_addresses: {entry!r} is neither a network nor ADDRESS:PORT"
+        ) from exc
