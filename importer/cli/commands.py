@@ -1,0 +1,243 @@
+"""The commands. docs/cli.md describes each of them for people."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+from typer import Argument, Option
+
+from importer import config
+from importer.cli.exits import exits, print_json
+from importer.cli.names import name_of_file, name_of_url
+from importer.cli.options import (
+    ChecksumOption,
+    ClassOption,
+    ConfigOption,
+    DataOption,
+    FormatOption,
+    JsonOption,
+    NameArgument,
+    NameOption,
+    remote,
+)
+from importer.errors import CallerError
+from importer.model import ImageInfo, WantedFormat
+
+if TYPE_CHECKING:
+    from importer.cli.session import Session
+
+app = typer.Typer(
+    help="Takes a VM disk image by upload or URL and makes a bootable volume of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Plain help and usage errors: rich alone would double the time to start.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def serve(
+    *,
+    config_file: ConfigOption = None,
+    data: DataOption = None,
+    listen: Annotated[
+        str | None, Option("--listen", metavar="ADDRESS:PORT", help="Where to listen.")
+    ] = None,
+    no_token: Annotated[
+        bool, Option("--no-token", help="Let everybody in; on loopback only.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the service until it is told to stop."""
+    with exits(as_json=as_json):
+        settings = _settings(config_file, data, listen, no_token=no_token)
+        from importer.app import serve as serve_forever
+
+        serve_forever(settings)
+
+
+@app.command("config")
+def show_config(
+    *,
+    config_file: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the settings that `serve` would use; secrets as ***."""
+    with exits(as_json=as_json):
+        sections = config.shown(_settings(config_file, data))
+    if as_json:
+        print_json(sections)
+        return
+    for section, values in sections.items():
+        typer.echo(f"[{section}]")
+        for name, value in values.items():
+            typer.echo(f"{name} = {_toml(value)}")
+        typer.echo()
+
+
+@app.command()
+@remote
+async def upload(
+    session: "Session",
+    file: Annotated[Path, Argument(metavar="FILE", help="A disk image or block device.")],
+    *,
+    name: NameOption = None,
+    storage_class: ClassOption = None,
+    checksum: ChecksumOption = None,
+    format: FormatOption = None,
+) -> None:
+    """Send a file and wait until its image is ready. Ctrl-C cancels it."""
+    from importer.cli.images import upload_file
+
+    wanted = {"storageClass": storage_class, "checksum": checksum, "format": _wanted(format)}
+    await upload_file(session, file, name or name_of_file(file.name), wanted)
+
+
+@app.command("import")
+@remote
+async def import_url(
+    session: "Session",
+    url: Annotated[str, Argument(metavar="URL", help="http or https.")],
+    *,
+    name: NameOption = None,
+    storage_class: ClassOption = None,
+    checksum: ChecksumOption = None,
+    format: FormatOption = None,
+    retries: Annotated[
+        int | None, Option("--retries", help="Times a passing failure is tried again.")
+    ] = None,
+    no_wait: Annotated[
+        bool, Option("--no-wait", help="Leave it to the service, do not wait for the end.")
+    ] = False,
+) -> None:
+    """Have the service fetch an image, and wait until it is ready. Ctrl-C cancels it."""
+    from importer.cli.images import import_image
+
+    spec: dict[str, Any] = {
+        "source": {"type": "url", "url": url},
+        "storageClass": storage_class,
+        "checksum": checksum,
+        "format": _wanted(format),
+    }
+    if retries is not None:
+        spec["retries"] = retries
+    await import_image(session, name or name_of_url(url), spec, wait=not no_wait)
+
+
+@app.command()
+@remote
+async def inspect(
+    session: "Session",
+    image: Annotated[str, Argument(metavar="FILE|URL", help="An image here, or a URL.")],
+) -> None:
+    """Tell what an image is: format, virtual size, size, compression."""
+    from importer.cli.images import print_info
+
+    if "://" in image:
+        print_info(session, await session.client.inspect(image))
+    else:
+        print_info(session, await _inspected(Path(image)))
+
+
+@app.command("list")
+@remote
+async def list_images(session: "Session") -> None:
+    """List the images of a namespace."""
+    from importer.cli.images import print_list
+
+    print_list(session, await session.client.images())
+
+
+@app.command()
+@remote
+async def show(session: "Session", name: NameArgument) -> None:
+    """Show all there is to know of one image."""
+    from importer.cli.images import print_details
+
+    print_details(session, await session.client.image(name))
+
+
+@app.command()
+@remote
+async def watch(session: "Session", name: NameArgument) -> None:
+    """Follow an import to its end. Ctrl-C leaves it running."""
+    from importer.cli.images import watch_image
+
+    await watch_image(session, name)
+
+
+@app.command()
+@remote
+async def cancel(session: "Session", name: NameArgument) -> None:
+    """Stop an import."""
+    from importer.cli.images import print_phase
+
+    print_phase(session, await session.client.cancel(name))
+
+
+@app.command()
+@remote
+async def retry(session: "Session", name: NameArgument) -> None:
+    """Try a failed import again; `watch` follows it."""
+    from importer.cli.images import print_phase
+
+    print_phase(session, await session.client.retry(name))
+
+
+@app.command()
+@remote
+async def delete(session: "Session", name: NameArgument) -> None:
+    """Remove an image from its target and from the list."""
+    await session.client.delete(name)
+    if session.as_json:
+        print_json({"deleted": name})
+    else:
+        typer.echo(f"{name} is deleted")
+
+
+@app.command()
+@remote
+async def classes(session: "Session") -> None:
+    """List the storage classes: the places where images can be made."""
+    from importer.cli.images import print_shelves
+
+    print_shelves(session, await session.client.classes())
+
+
+async def _inspected(path: Path) -> ImageInfo:
+    from importer.cli.body import size_of
+    from importer.formats.inspect import inspect_readable
+    from importer.formats.qemu_img import QemuImg
+    from importer.stream.readable import FileReadable
+
+    size_of(path)  # Says what is wrong with a path that is no file.
+    settings = config.load(None)
+    file = FileReadable(path)
+    return await inspect_readable(file, QemuImg(settings.qemu_img), settings.limits)
+
+
+def _settings(
+    file: Path | None, data: Path | None, listen: str | None = None, *, no_token: bool = False
+) -> config.Config:
+    given = {
+        "data": str(data) if data else None,
+        "listen": listen,
+        "no_token": no_token or None,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return config.apply(config.load(file), {"service": chosen})
+
+
+def _wanted(format: str | None) -> str | None:
+    if format is not None and format not in get_args(WantedFormat):
+        raise CallerError(f"--format {format}: images are stored as raw or qcow2")
+    return format
+
+
+def _toml(value: object) -> str:
+    import json
+
+    # JSON's strings, numbers, booleans and lists of those are TOML as well.
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
