@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 import uvloop
 from aiohttp import web
+from yarl import URL
 
 from importer import __version__
 from importer.api.application import application
@@ -127,7 +128,7 @@ async def _serve(config: Config, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service(config) as running, _listening(running.app, host, port, config) as address:
+    async with service(config) as running, listening(running.app, host, port, config) as address:
         log.info("serving", version=__version__, address=address, data=config.service.data)
         await stop.wait()
         log.info("stopping")
@@ -135,9 +136,10 @@ async def _serve(config: Config, host: str, port: int) -> None:
 
 
 @asynccontextmanager
-async def _listening(
+async def listening(
     app: web.Application, host: str, port: int, config: Config
 ) -> AsyncIterator[str]:
+    """Serve *app* until the block ends; yields the address as ``http://HOST:PORT``."""
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -150,7 +152,8 @@ async def _listening(
     try:
         site = web.TCPSite(runner, host, port, backlog=512)
         await site.start()
-        yield site.name
+        bound = runner.addresses[0]
+        yield str(URL.build(scheme="http", host=bound[0], port=bound[1]))
     except OSError as exc:
         raise CallerError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     finally:
