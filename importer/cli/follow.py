@@ -10,7 +10,7 @@ from importer.cli.client import Client
 from importer.cli.exits import Refused
 from importer.cli.progress import Show
 from importer.cli.safe import plain
-from importer.model import OVER, Image, Phase, Problem
+from importer.model import OVER, Image, Phase, Problem, UploadSource
 
 TRIES = 5
 """Times in a row that a broken stream of events is opened again."""
@@ -84,9 +84,7 @@ class _Own:
     def __init__(self, client: Client, name: str, earlier: Image | None, show: Show) -> None:
         self._client = client
         self._name = name
-        # One that waits for its upload is the one that we fill.
-        waits = earlier is not None and earlier.phase == Phase.PENDING
-        self._earlier = None if waits or earlier is None else (earlier.uid, earlier.status.attempt)
+        self._foreign = earlier.uid if earlier and not _takes_upload(earlier) else None
         self._show = show
 
     async def watch(self) -> None:
@@ -109,7 +107,13 @@ class _Own:
 
     async def _begun(self) -> bool:
         image = await self._client.find(self._name)
-        return image is not None and (image.uid, image.status.attempt) != self._earlier
+        return image is not None and image.uid != self._foreign and image.phase not in OVER
+
+
+def _takes_upload(image: Image) -> bool:
+    """Return whether an upload fills *image*, instead of being refused because of it."""
+    waits = image.phase in (Phase.PENDING, Phase.FAILED)
+    return waits and isinstance(image.spec.source, UploadSource)
 
 
 async def _cancel(client: Client, name: str) -> None:

@@ -1,0 +1,113 @@
+"""The command line against a service that fails in ways the real one cannot be made to."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from importer.units import MiB
+from tests.cli.command import importer
+from tests.servers.api import FakeApi, error, image, serving
+
+TAKEN = error("name-taken", "caller", "image disk is there already")
+READY = image("disk", "Ready", format="raw", size=5 * MiB, virtualSize=5 * MiB)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A file that fits into no socket's buffers."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(range(256)) * (64 * MiB // 256))
+    return path
+
+
+async def test_service_unreachable(tmp_path: Path) -> None:
+    """The message names the address and what starts a service."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        ran = await importer("list", "--server", address, "--data", str(tmp_path))
+    assert ran.code == 1
+    assert address in ran.err
+    assert "Connection refused" in ran.err
+    assert "importer serve" in ran.err
+
+
+@pytest.mark.parametrize("hang_up", [False, True])
+@pytest.mark.parametrize("asks_first", [False, True])
+async def test_upload_refused_early(disk: Path, asks_first: bool, hang_up: bool) -> None:
+    """A refusal before the end of the body is shown, whatever becomes of the connection."""
+    api = FakeApi(refuse=TAKEN, hang_up=hang_up, asks_first=asks_first)
+    async with serving(api) as address:
+        ran = await importer("upload", str(disk), "--server", address, "--json")
+    assert ran.code == 1
+    assert ran.json == {"error": TAKEN}
+
+
+async def test_upload_sends_the_whole_file(disk: Path) -> None:
+    """Every byte arrives, and the result is the image of the answer."""
+    api = FakeApi(events=[READY])
+    async with serving(api) as address:
+        ran = await importer("upload", str(disk), "--server", address, "--json")
+    assert ran.code == 0, ran
+    assert api.received == disk.stat().st_size
+    assert ran.json["status"]["phase"] == "Ready"
+
+
+async def test_watch_survives_a_cut() -> None:
+    """A stream that breaks off, as when the service restarts, is taken up again."""
+    api = FakeApi(cut_streams=2, events=[image("disk", "Transferring"), READY])
+    async with serving(api) as address:
+        ran = await importer("watch", "disk", "--server", address)
+    assert ran.code == 0, ran
+    assert ran.out.startswith("disk: raw, virtual size 5.0 MiB")
+    assert api.calls == ["GET /v1/images/disk/events"] * 3
+
+
+@pytest.mark.parametrize(
+    ("side", "code"), [("image", 3), ("source", 3), ("target", 4), ("internal", 1), ("caller", 1)]
+)
+async def test_exit_code(side: str, code: int) -> None:
+    """The exit code of a failed import tells whose fault it is."""
+    failed = image("disk", "Failed", error=error("some-slug", side, "it broke"))
+    async with serving(FakeApi(events=[failed])) as address:
+        ran = await importer("watch", "disk", "--server", address)
+    assert (ran.code, ran.err.splitlines()[-1]) == (code, f"error: it broke (some-slug, {side})")
+
+
+async def test_words_of_strangers_do_nothing() -> None:
+    """Neither control characters nor markup of a message reach the terminal as such."""
+    bad = error("some-slug", "image", "[red]\x1b[2J\x9b31m\u202e[/red]")
+    api = FakeApi(events=[image("disk", "Failed", error=bad)])
+    async with serving(api) as address:
+        shown = [
+            await importer(*words, "--server", address) for words in (["watch", "disk"], ["list"])
+        ]
+    for text in (shown[0].err, shown[1].out):
+        assert r"[red]\x1b[2J\x9b31m\u202e[/red]" in text
+
+
+async def test_token_is_not_for_other_machines(tmp_path: Path) -> None:
+    """The token of the data directory goes to loopback, and nowhere else."""
+    from importer.cli.access import Access
+
+    (tmp_path / "token").write_text("secret\n")
+    here = Access(server="http://localhost:8080", data=tmp_path)
+    there = Access(server="http://importer.example:8080", data=tmp_path)
+    assert (here.bearer(), there.bearer()) == ("secret", "")
+
+
+async def test_token_is_found(tmp_path: Path) -> None:
+    """The token comes from the option, the environment or the data directory, in this order."""
+    (tmp_path / "token").write_text("file\n")
+    api = FakeApi()
+    async with serving(api) as address:
+        words = ["list", "--server", address, "--data", str(tmp_path)]
+        for more, env, token in (
+            (["--token", "option"], {"IMPORTER_TOKEN": "variable"}, "option"),
+            ([], {"IMPORTER_TOKEN": "variable"}, "variable"),
+            ([], {}, "file"),
+        ):
+            api.tokens.clear()
+            assert (await importer(*words, *more, **env)).code == 0
+            assert api.tokens == {f"Bearer {token}"}
