@@ -1,12 +1,13 @@
 """The command line against a service that fails in ways the real one cannot be made to."""
 
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from importer.units import MiB
-from tests.cli.command import importer
+from tests.cli.command import importer, start
 from tests.servers.api import FakeApi, error, image, serving
 
 TAKEN = error("name-taken", "caller", "image disk is there already")
@@ -62,6 +63,20 @@ async def test_watch_survives_a_cut() -> None:
     assert ran.code == 0, ran
     assert ran.out.startswith("disk: raw, virtual size 5.0 MiB")
     assert api.calls == ["GET /v1/images/disk/events"] * 3
+
+
+async def test_second_interrupt_leaves_at_once(disk: Path) -> None:
+    """While a service does not answer the cancel, a second Ctrl-C leaves, with 130 as well."""
+    api = FakeApi(deaf=True, events=[image("disk", "Transferring")])
+    async with serving(api) as address:
+        process = await start("upload", str(disk), "--server", address)
+        await api.begun.wait()
+        process.send_signal(signal.SIGINT)
+        await api.cancelled.wait()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ class FakeApi:
     asks_first: bool = True
     """Wait with ``100 Continue`` until the body is wanted, as the service does."""
 
+    deaf: bool = False
+    """Take an upload's first bytes and no more, and never answer a cancel."""
+
     cut_streams: int = 0
     """Streams of events that break off after their first event."""
 
@@ -54,6 +57,9 @@ class FakeApi:
     calls: list[str] = field(default_factory=list)
     received: int = 0
     tokens: set[str] = field(default_factory=set)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> web.Application:
         """Return it as an application."""
@@ -61,11 +67,15 @@ class FakeApi:
         one = "/v1/images/{name}"
         expect = {"expect_handler": self._expect}
         app.router.add_put(one + "/content", self._upload, **expect)  # type: ignore[arg-type]
-        app.router.add_get(one, self._missing)
+        app.router.add_get(one, self._one)
         app.router.add_get("/v1/images", self._list)
         app.router.add_post(one + "/cancel", self._cancel)
         app.router.add_get(one + "/events", self._events)
         return app
+
+    def release(self) -> None:
+        """Let what hangs go on."""
+        self._released.set()
 
     async def _expect(self, request: web.Request) -> None:
         if not self.asks_first and request.transport:
@@ -83,6 +93,9 @@ class FakeApi:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async for chunk in request.content.iter_any():
             self.received += len(chunk)
+            self.begun.set()
+            if self.deaf:
+                await self._released.wait()
         return web.json_response(self.events[-1])
 
     async def _refused(self, request: web.Request, refuse: dict[str, Any]) -> web.StreamResponse:
@@ -93,8 +106,10 @@ class FakeApi:
             request.transport.close()
         return response
 
-    async def _missing(self, request: web.Request) -> web.Response:
+    async def _one(self, request: web.Request) -> web.Response:
         self._note(request)
+        if self.begun.is_set():
+            return web.json_response(self.events[0])
         body = {"error": error("not-found", "caller", "no image has this name")}
         return web.json_response(body, status=404)
 
@@ -104,6 +119,9 @@ class FakeApi:
 
     async def _cancel(self, request: web.Request) -> web.Response:
         self._note(request)
+        self.cancelled.set()
+        if self.deaf:
+            await self._released.wait()
         return web.json_response(image(request.match_info["name"], "Cancelled"))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -130,5 +148,5 @@ async def serving(api: FakeApi) -> AsyncIterator[str]:
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"
     finally:
+        api.release()
         await runner.cleanup()
-        await asyncio.sleep(0)
