@@ -20,21 +20,24 @@ class LocalFile:
         self.size = size_of(path)
         """Bytes when the command began; what is added later is not sent."""
 
+        self.done = 0
+        """Bytes that were sent so far."""
+
     async def chunks(self) -> Chunks:
         """Yield the file's bytes, telling *sent* how many have gone so far."""
-        done = 0
+        self.done = 0
         # Threads read it: a file may lie on a network that hangs.
         with await asyncio.to_thread(self._path.open, "rb", buffering=0) as file:
-            while done < self.size:
-                chunk = await asyncio.to_thread(self._read, file.fileno(), done)
+            while self.done < self.size:
+                chunk = await asyncio.to_thread(self._read, file.fileno(), self.done)
                 if not chunk:
                     raise SourceTruncated(
-                        f"{self._path} has shrunk to {done} bytes from {self.size} while it was "
-                        "sent; send it again when nothing writes to it"
+                        f"{self._path} has shrunk to {self.done} bytes from {self.size} while it "
+                        "was sent; send it again when nothing writes to it"
                     )
                 yield chunk
-                done += len(chunk)
-                self._sent(done)
+                self.done += len(chunk)
+                self._sent(self.done)
 
     def _read(self, descriptor: int, offset: int) -> bytes:
         try:

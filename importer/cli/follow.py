@@ -62,7 +62,7 @@ async def send(
 ) -> Image:
     """Send *file* and return its image when it is over. Ctrl-C stops the import."""
     earlier = await client.find(name)
-    watching = _Own(client, name, earlier, show)
+    watching = _Own(client, name, earlier, _AroundBody(file, show))
     upload = asyncio.create_task(client.upload(name, file, wanted))
     watch = asyncio.create_task(watching.watch())
     try:
@@ -76,6 +76,23 @@ async def send(
         watch.cancel()
         await asyncio.gather(upload, watch, return_exceptions=True)
     return image if image.phase in OVER else await follow_own(client, image, show)
+
+
+class _AroundBody:
+    """Shows what the service does before and after the body; in between the sender knows more."""
+
+    def __init__(self, file: LocalFile, show: Show) -> None:
+        self._file = file
+        self._show = show
+
+    def phase(self, name: str, done: int, total: int | None) -> None:
+        """Show it."""
+        self._show.phase(name, done, total)
+
+    def image(self, image: Image) -> None:
+        """Show an image that waits for its turn, or that the target works on."""
+        if not self._file.done or image.phase == Phase.PROCESSING:
+            self._show.image(image)
 
 
 class _Own:

@@ -1,11 +1,16 @@
 """The command line against a service that fails in ways the real one cannot be made to."""
 
+import os
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 
+from importer.cli.access import Access
+from importer.cli.body import LocalFile
+from importer.cli.client import Client
+from importer.errors import SourceTruncated
 from importer.units import MiB
 from tests.cli.command import importer, start
 from tests.servers.api import FakeApi, error, image, serving
@@ -65,6 +70,16 @@ async def test_watch_survives_a_cut() -> None:
     assert api.calls == ["GET /v1/images/disk/events"] * 3
 
 
+async def test_file_shrinks_while_it_is_sent(disk: Path) -> None:
+    """The file's own error comes out, not the broken connection that follows from it."""
+    async with serving(FakeApi(events=[READY])) as address:
+        file = LocalFile(disk, lambda _: None)
+        os.truncate(disk, 3 * MiB)
+        async with Client(Access(server=address, token="any")) as client:
+            with pytest.raises(SourceTruncated, match=r"shrunk to 3145728 bytes from 67108864"):
+                await client.upload("disk", file, {})
+
+
 async def test_second_interrupt_leaves_at_once(disk: Path) -> None:
     """While a service does not answer the cancel, a second Ctrl-C leaves, with 130 as well."""
     api = FakeApi(deaf=True, events=[image("disk", "Transferring")])
@@ -104,8 +119,6 @@ async def test_words_of_strangers_do_nothing() -> None:
 
 async def test_token_is_not_for_other_machines(tmp_path: Path) -> None:
     """The token of the data directory goes to loopback, and nowhere else."""
-    from importer.cli.access import Access
-
     (tmp_path / "token").write_text("secret\n")
     here = Access(server="http://localhost:8080", data=tmp_path)
     there = Access(server="http://importer.example:8080", data=tmp_path)
