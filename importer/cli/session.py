@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -31,13 +32,20 @@ def run(command: Callable[[Session], Awaitable[None]], access: Access, *, as_jso
         raise typer.Exit(INTERRUPTED) from exc
 
 
+def _leave() -> None:
+    if sys.stderr.isatty():
+        # The progress bar hid the cursor (DECTCEM).
+        os.write(2, b"\x1b[?25h\n")
+    os._exit(INTERRUPTED)
+
+
 async def _run(
     command: Callable[[Session], Awaitable[None]], access: Access, *, as_json: bool
 ) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def interrupt() -> None:
-        loop.add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
+        loop.add_signal_handler(signal.SIGINT, _leave)
         if task:
             task.cancel()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -198,12 +199,10 @@ async def test_serve(tmp_path: Path, disk: Path) -> None:
     process = await start("serve", "--data", str(data), "--listen", "127.0.0.1:0")
     assert process.stderr is not None
     try:
-        line = (await process.stderr.readline()).decode()
-        while '"serving"' not in line:
-            assert line, "the service ended"
-            line = (await process.stderr.readline()).decode()
-        address = line.partition('"address":"')[2].partition('"')[0].replace(" ", "")
-        address = address or line.partition('"address": "')[2].partition('"')[0]
+        said = {}
+        while said.get("event") != "serving":
+            said = json.loads(await process.stderr.readline())
+        address = said["address"]
         ran = await importer("list", "--server", address, "--data", str(data), "--json")
         assert ran.json == {"items": []}, ran
     finally:
