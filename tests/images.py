@@ -6,7 +6,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from importer.units import MiB, SECTOR
+from importer.units import SECTOR, MiB
 
 STEP = 64 * 1024
 
@@ -67,14 +67,14 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def make(kind: str, folder: Path, size: int = 8 * MiB) -> Path:
-    """Return an image of one of KINDS in *folder*, made of `raw`, beside its source ``disk.raw``."""
+    """Return an image of one of KINDS in *folder*, made of ``disk.raw`` there."""
     source = folder / "disk.raw"
     if not source.exists():
         raw(source, size)
     if kind == "raw":
         return source
-    format, options = KINDS[kind]
-    return convert(source, folder / f"{kind}.{format}", format, *options)
+    name, options = KINDS[kind]
+    return convert(source, folder / f"{kind}.{name}", name, *options)
 
 
 def iso(path: Path, content: int = MiB) -> Path:

@@ -1,0 +1,169 @@
+"""What an image is, by its head and the little more that its format needs.
+
+Safety first, then qemu-img's word on a skeleton (DESIGN section 5). At most 2 MiB are read of a
+file that can be read anywhere, whatever its size. Raises ImageError, LimitExceeded.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from importer.config import Limits
+from importer.errors import LimitExceeded, UnsupportedImage
+from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk
+from importer.formats.qemu_img import QemuImg
+from importer.formats.skeleton import Part, skeleton
+from importer.model import Format, ImageInfo, Readable
+from importer.stream.expand import expand_head
+from importer.units import SECTOR, KiB, MiB, human, round_up
+
+HEAD = MiB
+"""Bytes from the start that are always looked at."""
+
+_RAW = (Format.RAW, Format.ISO)
+_SLACK = 64 * KiB
+"""A skeleton whose length nobody knows goes a little beyond the head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What has been read of an image."""
+
+    format: Format
+    parts: Sequence[Part]
+    """What the format needs; the first is the head."""
+
+    size: int | None
+    whole: bool
+    """False where the format needs more than could be read."""
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes."""
+        return self.parts[0][1]
+
+
+async def inspect_head(
+    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+) -> ImageInfo:
+    """Return what an image is whose stream cannot seek.
+
+    *head*: its first MiB, or all of it. *size*: bytes of the disk image file, None where unknown.
+    """
+    return await _info(await asyncio.to_thread(_see, head, size), qemu_img, limits)
+
+
+async def inspect_readable(file: Readable, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
+    """Return what the image in *file* is, compressed or not."""
+    size = file.size
+    head = await file.read_at(0, HEAD)
+    if found := compression.detect(head):
+        inner = await asyncio.to_thread(expand_head, found, head, HEAD)
+        info = await _inside(inner, head, qemu_img, limits)
+        return ImageInfo(
+            format=info.format, virtual_size=info.virtual_size, size=size, compression=found
+        )
+    return await _info(await see(file, head), qemu_img, limits)
+
+
+async def see(file: Readable, head: bytes) -> Seen:
+    """Read what the format of *file* needs beside its *head*, once that is safe."""
+    size = file.size
+    tail = await _tail(file, head)
+    kind = await asyncio.to_thread(safety.check, head, tail)
+    if kind is Format.RAW:
+        if vhd.fixed(tail, size):
+            return Seen(Format.VPC, [(0, head), (size - len(tail), tail)], size, whole=True)
+        await asyncio.to_thread(recognise.check_raw, head, size)
+    parts = [(0, head)]
+    if kind is Format.VHDX:
+        parts.append(await _metadata(file, head))
+    elif kind in (Format.VMDK, Format.VPC):
+        parts.append((size - len(tail), tail))
+    return Seen(kind, parts, size, whole=True)
+
+
+async def _tail(file: Readable, head: bytes) -> bytes:
+    length = min(file.size, vmdk.TAIL)
+    if file.size <= len(head):
+        return head[-length:]
+    return await file.read_at(file.size - length, length)
+
+
+async def _metadata(file: Readable, head: bytes) -> Part:
+    at = vhdx.regions(head).metadata
+    region = await file.read_at(at, vhdx.METADATA_READ)
+    vhdx.metadata(region)
+    return at, region
+
+
+def _see(head: bytes, size: int | None) -> Seen:
+    complete = size is not None and size <= len(head)
+    tail = head[-vmdk.TAIL :] if complete else None
+    kind = safety.check(head, tail)
+    if kind is Format.RAW:
+        if complete and vhd.fixed(head, len(head)):
+            return Seen(Format.VPC, [(0, head)], size, whole=True)
+        recognise.check_raw(head, size)
+    return Seen(kind, [(0, head)], size, whole=complete or _head_is_enough(head, kind))
+
+
+def _head_is_enough(head: bytes, format: Format) -> bool:
+    if format is Format.VMDK:
+        return not vmdk.sparse(head).footer
+    return format in (Format.QCOW2, Format.VDI, Format.VPC)
+
+
+async def _inside(inner: bytes, outer: bytes, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
+    whole = len(inner) if len(inner) < HEAD else None
+    info = await inspect_head(inner, whole, qemu_img, limits)
+    if info.virtual_size is None and info.format in _RAW:
+        size = compression.content_size(outer)
+        return _limited(info.format, size and round_up(size, SECTOR), None, limits)
+    return info
+
+
+async def _info(seen: Seen, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
+    if seen.format in _RAW:
+        size = None if seen.size is None else round_up(seen.size, SECTOR)
+    elif seen.whole:
+        size = await _measured(seen, qemu_img)
+    else:
+        size = _told(seen)
+    return _limited(seen.format, size, seen.size, limits)
+
+
+def _limited(
+    format: Format, virtual_size: int | None, size: int | None, limits: Limits
+) -> ImageInfo:
+    refuse_large(virtual_size, limits)
+    return ImageInfo(format=format, virtual_size=virtual_size, size=size)
+
+
+def refuse_large(virtual_size: int | None, limits: Limits) -> None:
+    """Raise LimitExceeded when the guest would see more than is allowed."""
+    if virtual_size is not None and virtual_size > limits.virtual_size:
+        raise LimitExceeded(
+            f"virtual size is {virtual_size} bytes ({human(virtual_size)}), the limit is "
+            f"{limits.virtual_size} ({human(limits.virtual_size)}; [limits] virtual_size)"
+        )
+
+
+async def _measured(seen: Seen, qemu_img: QemuImg) -> int:
+    parts = list(seen.parts)
+    if seen.format is Format.QCOW2:
+        parts[0] = (0, qcow2.without_snapshots(seen.head))
+    length = seen.size if seen.size is not None else len(seen.head) + _SLACK
+    with skeleton(length, parts) as file:
+        return await qemu_img.virtual_size(file, seen.format)
+
+
+def _told(seen: Seen) -> int | None:
+    """Return the virtual size by the format's own header, checked on the finished file."""
+    if seen.format is Format.VMDK:
+        return vmdk.sparse(seen.head).virtual_size
+    if seen.format is not Format.VHDX:
+        raise UnsupportedImage(f"{seen.format} cannot be measured by its head")
+    at = vhdx.regions(seen.head).metadata
+    region = seen.head[at : at + vhdx.METADATA_READ]
+    return vhdx.metadata(region).virtual_size if region else None
