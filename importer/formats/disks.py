@@ -20,6 +20,8 @@ from importer.stream.threads import in_thread
 from importer.units import SECTOR, round_up
 
 _RAW = (Format.RAW, Format.ISO)
+_CHECKED = frozenset({Format.QCOW2, Format.VMDK, Format.VDI, Format.VHDX})
+"""Formats that ``qemu-img check`` knows (7.2); it refuses VHD and raw with exit code 63."""
 
 
 class Disks:
