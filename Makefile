@@ -29,6 +29,7 @@ check: ## What CI runs, without the set-up: format, lint, types, imports, tests,
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/demo
 	$(BIN)/lint-imports
 	$(BIN)/python -m perf --smoke
 	$(BIN)/pytest -n $(PROCESSES) --dist loadgroup -m "not soak" $(PYTEST)
