@@ -52,16 +52,20 @@ class Disks:
         """Raise CorruptImage when *path*, a file of *format*, is damaged or ends too early."""
         with _opened(path, os.O_RDONLY) as file:
             await in_thread(allocated.check, file, format)
-            if format not in _RAW:
+            if format in _CHECKED:
                 await self._qemu_img.check(file, format)
 
     async def convert(self, source: Path, format: Format, to: Path, wanted: WantedFormat) -> None:
-        """Write the guest data of *source* to *to*; nothing is left of *to* when that fails."""
+        """Write the guest data of *source* to *to*; nothing is left of *to* when that fails.
+
+        The bytes are durable on return, the new file's name is not.
+        """
         with _opened(source, os.O_RDONLY) as file:
             virtual_size = await self._qemu_img.virtual_size(file, format)
             refuse_large(virtual_size, self._limits)
             with _made(to, virtual_size if wanted == "raw" else 0) as target:
                 await self._qemu_img.convert(file, format, target, wanted, virtual_size)
+                await in_thread(_sync, target)
 
 
 class _Part:
@@ -107,3 +111,10 @@ def _lengthen(file: int, length: int) -> None:
         os.ftruncate(file, length)
     except OSError as exc:
         raise NoSpace(f"a file of {length} bytes: {exc.strerror}") from exc
+
+
+def _sync(file: int) -> None:
+    try:
+        os.fsync(file)
+    except OSError as exc:
+        raise TargetError(f"fsync of the converted image: {exc.strerror}") from exc

@@ -2,7 +2,8 @@
 
 It is handed open files, never names: no name of a user's reaches the command line, and a file in a
 directory that only the service may enter can still be read by the user that qemu-img runs as.
-Every format is said explicitly. Raises ImageError, NoSpace, TargetError.
+Every format is said explicitly. Raises ImageError, NoSpace, TargetError, and ImporterError when
+qemu-img does not start.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import stat
 from collections.abc import Iterator, Sequence
@@ -17,14 +19,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from importer import config
-from importer.errors import CorruptImage, ImporterError, NoSpace, TargetError
+from importer.errors import (
+    CallerError,
+    CorruptImage,
+    ImporterError,
+    NoSpace,
+    TargetError,
+    UnsupportedImage,
+)
 from importer.model import Format, WantedFormat
 from importer.units import GiB, KiB, MiB
 
 _OUTPUT_MOST = 4 * MiB
 _SAID_MOST = 500
 _ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-_LEAKS_ONLY, _CANNOT_CHECK = 3, 63
+_LEAKS_ONLY, _CANNOT_CHECK, _NOT_STARTED = 3, 63, 127
+_OUR_FILES = re.compile(r"'?/proc/self/fd/\d+'?")
+_OURSELVES = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--pdeathsig=KILL")
+"""setpriv(1): whatever happens, the process gets no more rights, and it dies with the service."""
+
+_CAPABILITIES = sum(1 << bit for bit in (0, 6, 7, 8))  # chown, setgid, setuid, setpcap
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class QemuImg:
 
     def __init__(self, settings: config.QemuImg) -> None:
         self._settings = settings
-        self._user = pwd.getpwnam(settings.user) if os.geteuid() == 0 else None
+        self._user = _user(settings.user) if _is_privileged() else None
 
     async def info(self, file: int, format: Format) -> dict[str, Any]:
         """Return what ``qemu-img info`` tells of *file*. Raises CorruptImage."""
@@ -70,7 +84,7 @@ class QemuImg:
     ) -> None:
         """Write the guest data of *source* to *to*, an empty file or a block device."""
         device = stat.S_ISBLK(os.fstat(to).st_mode)
-        options = ["-W", "-f", driver(format), "-O", wanted]
+        options = ["-W", "-m", "8", "-f", driver(format), "-O", wanted]
         if wanted == "raw":
             options += ["-n"] if device else ["-n", "--target-is-zero"]
         command = ("convert", *options, _path(source), _path(to))
@@ -89,20 +103,9 @@ class QemuImg:
             "--core=0",
         ]
         with self._lent(files) as before:
-            process = await asyncio.create_subprocess_exec(
-                *before,
-                "prlimit",
-                *limits,
-                "--",
-                "qemu-img",
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=_ENVIRONMENT,
-                pass_fds=files,
-            )
-            return await _finished(process)
+            done = await _executed([*before, "prlimit", *limits, "--", "qemu-img", *command], files)
+        _refuse_limited(done)
+        return done
 
     @contextlib.contextmanager
     def _lent(self, files: tuple[int, ...]) -> Iterator[list[str]]:
@@ -110,17 +113,20 @@ class QemuImg:
 
         Block devices cannot be lent: they keep their owner, and the process stays ours.
         """
-        before = ["setpriv", "--no-new-privs", "--inh-caps=-all"]
         stats = [os.fstat(file) for file in files]
-        if self._user is None or any(stat.S_ISBLK(each.st_mode) for each in stats):
-            yield before
+        if self._user is None:
+            yield [*_OURSELVES]
+            return
+        if any(stat.S_ISBLK(each.st_mode) for each in stats):
+            yield [*_OURSELVES, "--bounding-set=-all,+dac_override"]
             return
         user, group = self._user.pw_uid, self._user.pw_gid
         with contextlib.ExitStack() as lent:
             for file, each in zip(files, stats, strict=True):
                 os.fchown(file, user, group)
                 lent.callback(os.fchown, file, each.st_uid, each.st_gid)
-            yield [*before, f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+            ids = [f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+            yield [*_OURSELVES, *ids, "--bounding-set=-all"]
 
 
 def driver(format: Format) -> str:
@@ -130,6 +136,41 @@ def driver(format: Format) -> str:
 
 def _path(file: int) -> str:
     return f"/proc/self/fd/{file}"
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as exc:
+        raise CallerError(f"configuration: [qemu_img] user: there is no user {name!r}") from exc
+
+
+def _is_privileged() -> bool:
+    """Return True when files can be given away and a process be somebody else's.
+
+    Being root is not enough for that: containers take capabilities away.
+    """
+    with open("/proc/self/status") as status:
+        effective = next(line.split()[1] for line in status if line.startswith("CapEff:"))
+    return os.geteuid() == 0 and int(effective, 16) & _CAPABILITIES == _CAPABILITIES
+
+
+async def _executed(command: Sequence[str], files: tuple[int, ...]) -> _Done:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_ENVIRONMENT,
+            pass_fds=files,
+        )
+    except OSError as exc:
+        raise ImporterError(f"{command[0]} does not start: {exc.strerror}") from exc
+    done = await _finished(process)
+    if done.code == _NOT_STARTED:
+        raise ImporterError(f"qemu-img does not start ({done.said}); install qemu-utils")
+    return done
 
 
 async def _finished(process: asyncio.subprocess.Process) -> _Done:
@@ -163,20 +204,33 @@ async def _reaped(process: asyncio.subprocess.Process) -> None:
 
 
 def _trimmed(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
+    text = _OUR_FILES.sub("the file", said.decode(errors="replace"))
+    lines = text.strip().splitlines()
     return " / ".join(line.removeprefix("qemu-img: ") for line in lines)[-_SAID_MOST:]
+
+
+def _refuse_limited(done: _Done) -> None:
+    """Raise UnsupportedImage when one of the limits stopped qemu-img."""
+    if done.code == -signal.SIGXCPU or done.code == -signal.SIGKILL:
+        limit = "processor time ([qemu_img] info_cpu, convert_cpu)"
+    elif done.code in (-signal.SIGABRT, -signal.SIGTRAP) or "allocate memory" in done.said:
+        limit = "memory ([qemu_img] memory)"
+    elif done.code == -signal.SIGXFSZ or "File too large" in done.said:
+        limit = "size that its disk can need"
+    else:
+        return
+    raise UnsupportedImage(f"qemu-img ran into its limit of {limit}: {done.said}".rstrip(": "))
 
 
 def _why(done: _Done) -> str:
     if done.code < 0:
-        name = signal.Signals(-done.code).name
-        return f"it was stopped by {name} ([qemu_img] limits); {done.said}".rstrip("; ")
+        return f"qemu-img was ended by {signal.Signals(-done.code).name}"
     return done.said or f"exit code {done.code}"
 
 
 def _failed(done: _Done, format: Format, wanted: WantedFormat) -> ImporterError:
     if "No space left" in done.said:
         return NoSpace(f"no room to convert the {format} image to {wanted}: {done.said}")
-    if "writing" in done.said or done.code == -signal.SIGXFSZ:
+    if "writing" in done.said:
         return TargetError(f"writing {wanted}: {_why(done)}")
     return CorruptImage(f"the {format} image cannot be converted to {wanted}: {_why(done)}")
