@@ -37,16 +37,16 @@ def zstd_frame(head: bytes) -> int | None:
 def content_size(head: bytes) -> int | None:
     """Return the bytes that the first zstd frame says it holds (RFC 8878 section 3.1.1.1).
 
-    None where it does not say. A file of several frames holds more than its first one says.
+    None where it does not say, or comes after a skippable frame: pzstd, which makes these, makes
+    many frames, and then the file holds more than its first one says.
     """
-    start = zstd_frame(head)
-    if start is None or len(head) < start + 18:
+    if zstd_frame(head) != 0 or len(head) < 18:
         return None
-    flags = head[start + 4]
+    flags = head[4]
     single = flags >> 5 & 1
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
     if width == 0:
         return None
-    at = start + 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
     size = int.from_bytes(head[at : at + width], "little")
     return size + 256 if width == 2 else size

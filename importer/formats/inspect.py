@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from importer.config import Limits
-from importer.errors import LimitExceeded, UnsupportedImage
+from importer.errors import CorruptImage, LimitExceeded, UnsupportedImage
 from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk
 from importer.formats.qemu_img import QemuImg
 from importer.formats.skeleton import Part, skeleton
-from importer.model import Format, ImageInfo, Readable
-from importer.stream.expand import expand_head
+from importer.formats.wrapped import unwrap
+from importer.model import Compression, Format, ImageInfo, Readable
 from importer.units import SECTOR, KiB, MiB, human, round_up
 
 HEAD = MiB
@@ -46,23 +48,30 @@ class Seen:
 async def inspect_head(
     head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
 ) -> ImageInfo:
-    """Return what an image is whose stream cannot seek.
+    """Return what an image is whose stream cannot seek, and that is not compressed (any more).
 
     *head*: its first MiB, or all of it. *size*: bytes of the disk image file, None where unknown.
     """
     return await _info(await asyncio.to_thread(_see, head, size), qemu_img, limits)
 
 
+async def inspect_start(
+    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+) -> ImageInfo:
+    """Return what the image is, compressed or not, in a file of which only *head* can be had.
+
+    *head*, *size*: as of `inspect_head`, but of the published file.
+    """
+    if found := compression.detect(head):
+        return await _inside(found, head, size, qemu_img, limits)
+    return await inspect_head(head, size, qemu_img, limits)
+
+
 async def inspect_readable(file: Readable, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
     """Return what the image in *file* is, compressed or not."""
-    size = file.size
     head = await file.read_at(0, HEAD)
     if found := compression.detect(head):
-        inner = await asyncio.to_thread(expand_head, found, head, HEAD)
-        info = await _inside(inner, head, qemu_img, limits)
-        return ImageInfo(
-            format=info.format, virtual_size=info.virtual_size, size=size, compression=found
-        )
+        return await _inside(found, head, file.size, qemu_img, limits)
     return await _info(await see(file, head), qemu_img, limits)
 
 
@@ -92,6 +101,8 @@ async def _tail(file: Readable, head: bytes) -> bytes:
 
 async def _metadata(file: Readable, head: bytes) -> Part:
     at = vhdx.regions(head).metadata
+    if at >= file.size:
+        raise CorruptImage(f"the VHDX's metadata is at {at}, the file has {file.size} bytes")
     region = await file.read_at(at, vhdx.METADATA_READ)
     vhdx.metadata(region)
     return at, region
@@ -114,13 +125,15 @@ def _head_is_enough(head: bytes, format: Format) -> bool:
     return format in (Format.QCOW2, Format.VDI, Format.VPC)
 
 
-async def _inside(inner: bytes, outer: bytes, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
-    whole = len(inner) if len(inner) < HEAD else None
-    info = await inspect_head(inner, whole, qemu_img, limits)
-    if info.virtual_size is None and info.format in _RAW:
-        size = compression.content_size(outer)
-        return _limited(info.format, size and round_up(size, SECTOR), None, limits)
-    return info
+async def _inside(
+    found: Compression, head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+) -> ImageInfo:
+    inner = await unwrap(found, head, whole=size is not None and size <= len(head), most=HEAD)
+    content = len(inner.head) if inner.whole else compression.content_size(head)
+    if content is not None and content < len(inner.head):
+        content = None  # There is more than the first zstd frame.
+    info = await inspect_head(inner.head, content, qemu_img, limits)
+    return msgspec.structs.replace(info, size=size, compression=found)
 
 
 async def _info(seen: Seen, qemu_img: QemuImg, limits: Limits) -> ImageInfo:

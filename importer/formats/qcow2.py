@@ -20,6 +20,7 @@ _DATA_FILE_NAME = 0x44415441
 _L1_MOST = 32 * MiB
 _REFCOUNTS_MOST = 8 * MiB
 _FILE_MOST = 1 << 56
+_NAME_MOST = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,13 @@ def parse(head: bytes) -> Header:
     if len(head) < _V2.size + _V3.size:
         raise CorruptImage(f"qcow2 header ends too early: needs 104 bytes, has {len(head)}")
     fields = _V2.unpack_from(head)
-    _, version, backing, _, cluster_bits, virtual_size, crypt, l1_size, l1_offset = fields[:9]
+    _, version, backing, named, cluster_bits, virtual_size, crypt, l1_size, l1_offset = fields[:9]
     if version not in (2, 3):
         raise UnsupportedImage(f"qcow2 version is {version}, 2 and 3 are read")
     if backing:
         raise UnsafeImage(
-            "the qcow2 image has a backing file, whose content would be needed too; "
-            "flatten it with qemu-img convert"
+            f"the qcow2 image has the backing file {_name(head, backing, named)}, whose content "
+            "would be needed too; flatten it with qemu-img convert"
         )
     if not 9 <= cluster_bits <= 21:
         raise CorruptImage(f"qcow2 cluster_bits is {cluster_bits}, 9 to 21 is possible")
@@ -74,6 +75,11 @@ def parse(head: bytes) -> Header:
     return header
 
 
+def _name(head: bytes, offset: int, length: int) -> str:
+    """Return a file's name as the header has it, quoted, for a message."""
+    return repr(head[offset : offset + min(length, _NAME_MOST)].decode(errors="replace"))
+
+
 def _features(head: bytes, cluster_bits: int) -> int:
     incompatible, _, _, refcount_order, length = _V3.unpack_from(head, _V2.size)
     if incompatible & _DATA_FILE:
@@ -82,7 +88,8 @@ def _features(head: bytes, cluster_bits: int) -> int:
             "flatten it with qemu-img convert"
         )
     if unknown := incompatible & ~_KNOWN:
-        raise UnsupportedImage(f"the qcow2 image has unknown incompatible features {unknown:#x}")
+        bits = ", ".join(str(bit) for bit in range(64) if unknown >> bit & 1)
+        raise UnsupportedImage(f"the qcow2 image has unknown incompatible features (bits {bits})")
     if incompatible & _CORRUPT:
         raise CorruptImage("the qcow2 image is marked corrupt; repair it with qemu-img check -r")
     if refcount_order > 6:
@@ -124,7 +131,11 @@ def _check_extensions(head: bytes, version: int, cluster_bits: int) -> None:
         if kind == 0:
             return
         if kind == _DATA_FILE_NAME:
-            raise UnsafeImage("the qcow2 image names an external data file")
+            name = _name(head, offset + 8, length)
+            raise UnsafeImage(
+                f"the qcow2 image names the external data file {name}; "
+                "flatten it with qemu-img convert"
+            )
         offset += 8 + -(-length // 8) * 8
 
 

@@ -6,6 +6,7 @@ Raises UnsafeImage, UnsupportedImage, CorruptImage, NotAnImage.
 """
 
 import io
+import logging
 
 from oslo_utils.imageutils import format_inspector as oslo
 
@@ -13,6 +14,9 @@ from importer.errors import CorruptImage, UnsafeImage, UnsupportedImage
 from importer.formats import qcow2, recognise, vdi, vhd, vmdk
 from importer.model import Format
 from importer.units import KiB
+
+# What it finds is raised. Its log would repeat lines of a hostile file, as long as they like.
+logging.getLogger(oslo.__name__).disabled = True
 
 _STEP = 64 * KiB
 """oslo misses a region that begins in the chunk that told of it, so chunks must be small."""
@@ -60,12 +64,15 @@ def _by_header(head: bytes, format: Format) -> None:
 
 def _inspected(head: bytes, tail: bytes | None) -> dict[str, oslo.FileInspector]:
     """Return oslo's inspectors that match, by name."""
-    stream = io.BytesIO(head + (tail or b""))
-    wrapper = oslo.InspectWrapper(stream)
-    while wrapper.read(_STEP):
-        pass
-    wrapper.close()
-    return {str(found): found for found in wrapper.formats or ()}
+    wrapper = oslo.InspectWrapper(io.BytesIO(head + (tail or b"")))
+    try:
+        while wrapper.read(_STEP):
+            pass
+        wrapper.close()
+        return {str(found): found for found in wrapper.formats or ()}
+    except Exception as exc:
+        # It trusts its input in places; what cannot be checked is not safe.
+        raise UnsafeImage(f"the content cannot be checked: {exc!r}") from exc
 
 
 def _refuse_two(found: dict[str, oslo.FileInspector], expected: str | None) -> None:

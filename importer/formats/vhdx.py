@@ -87,6 +87,8 @@ def metadata(region: bytes) -> Metadata:
 def _entries(
     table: bytes, count_at: int, count_type: str, first: int
 ) -> Iterator[tuple[bytes, bytes]]:
+    if len(table) < first:
+        raise CorruptImage(f"a VHDX table ends too early: needs {first} bytes, has {len(table)}")
     (count,) = struct.unpack_from(count_type, table, count_at)
     if count > _ENTRIES_MOST:
         raise CorruptImage(f"a VHDX table says {count} entries, at most {_ENTRIES_MOST} may be")
