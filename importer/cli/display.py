@@ -140,7 +140,7 @@ def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
         console = Console(markup=False, highlight=False, emoji=False, width=1000)
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        table.add_column(head, overflow="fold", no_wrap=head == "STATE")
+        table.add_column(head, overflow="fold", no_wrap=head in ("STATE", "CREATED"))
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table)
