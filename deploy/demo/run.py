@@ -28,7 +28,6 @@ from importer.config import load
 
 IMPORTER = str(Path(sys.executable).parent / "importer")
 WORK = Path(".run")
-LOG = WORK / "serve.log"
 UPLOADED, FETCHED = "demo-upload", "demo-url"
 START = 30.0
 """Seconds that the service may take to get ready."""
@@ -50,20 +49,25 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def log(self) -> Path:
+        """Where the service's log goes."""
+        return WORK / f"serve-{self.port}.log"
+
+    @property
     def token(self) -> str:
         """What the service made at its first start; empty before."""
         path = self.data / "token"
         return path.read_text().strip() if path.exists() else ""
 
-    def answers(self, path: str) -> bool:
-        """Say whether a GET of *path* succeeds."""
+    def get(self, path: str) -> bytes | None:
+        """Return what a GET of *path* answers, or None where it fails."""
         bearer = {"Authorization": f"Bearer {self.token}"}
         request = urllib.request.Request(self.address + path, headers=bearer)
         try:
-            with urllib.request.urlopen(request, timeout=5):
-                return True
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return bytes(response.read())
         except OSError:
-            return False
+            return None
 
     def command(self, *words: object) -> list[str]:
         """Return the command line of the importer with *words*."""
@@ -76,20 +80,20 @@ class Service:
 
     def show(self, name: str) -> dict[str, Any] | None:
         """Return the image *name*, or None when there is none."""
-        command = self.command("show", name, "--json")
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        answer = self.get(f"/v1/images/{name}")
+        return json.loads(answer) if answer else None
 
 
 def main() -> None:
     """Start everything, import what is missing, print the results, serve."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell made it ignored
     data = Path(os.environ.get("DATA") or load(None).service.data).expanduser().absolute()
     service = Service(data, int(os.environ.get("PORT") or 8080))
     if taken(service.port):
         found_running(service)
         return
-    say("Making a small disk image that boots ...")
+    say("Finding or making a small disk image that boots ...")
     raw = disk(WORK / "disk")
     published = compressed(raw)
     with ExitStack() as stack:
@@ -100,9 +104,11 @@ def main() -> None:
         ensure(service, FETCHED, "import", f"http://{web}/{published.name}")
         results(service)
         say(f"Another URL to try there: http://{web}/{published.name}")
-        say(f"Log: {LOG}. Ctrl-C stops the service; the images stay.")
+        say(f"Log: {service.log}. Ctrl-C stops the service; the images stay.")
         process.wait()
-        raise SystemExit(f"The service ended by itself; the end of {LOG}:\n{tail(LOG)}")
+        raise SystemExit(
+            f"The service ended by itself; the end of {service.log}:\n{tail(service.log)}"
+        )
 
 
 def taken(port: int) -> bool:
@@ -113,7 +119,7 @@ def taken(port: int) -> bool:
 
 def found_running(service: Service) -> None:
     """Show the service that runs on the port already, or say that it is something else."""
-    if not (service.token and service.answers("/v1/storageclasses")):
+    if not (service.token and service.get("/v1/storageclasses")):
         raise SystemExit(
             f"Port {service.port} is taken by something that is not this service with its data in"
             f" {service.data}. Another port: make run PORT={service.port + 1}"
@@ -160,7 +166,7 @@ def serving(service: Service, allow: str) -> Iterator[subprocess.Popen[bytes]]:
         "serve", "--data", service.data, "--listen", f"127.0.0.1:{service.port}"
     )
     environment = os.environ | {"IMPORTER_URL_ALLOW_ADDRESSES": allow}
-    with LOG.open("wb") as log:
+    with service.log.open("wb") as log:
         # A session of its own: Ctrl-C comes here first, and the service is told once.
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -175,9 +181,11 @@ def serving(service: Service, allow: str) -> Iterator[subprocess.Popen[bytes]]:
 def wait_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
     """Return when the service takes requests; leave when it does not come up."""
     deadline = time.monotonic() + START
-    while not service.answers("/readyz"):
+    while service.get("/readyz") is None:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"The service did not start; the end of {LOG}:\n{tail(LOG)}")
+            raise SystemExit(
+                f"The service did not start; the end of {service.log}:\n{tail(service.log)}"
+            )
         time.sleep(0.05)
 
 
@@ -207,7 +215,7 @@ def ensure(service: Service, name: str, verb: str, what: object) -> None:
     words = (verb, what, "--name", name)
     say(f"$ importer {' '.join(str(word) for word in words)}")
     if subprocess.run(service.command(*words), env=service.environment).returncode:
-        raise SystemExit(f"{name} was not imported; the end of {LOG}:\n{tail(LOG)}")
+        raise SystemExit(f"{name} was not imported; the end of {service.log}:\n{tail(service.log)}")
 
 
 def results(service: Service) -> None:
