@@ -199,7 +199,7 @@ async def test_serve(tmp_path: Path, disk: Path) -> None:
     process = await start("serve", "--data", str(data), "--listen", "127.0.0.1:0")
     assert process.stderr is not None
     try:
-        said = {}
+        said: dict[str, str] = {}
         while said.get("event") != "serving":
             said = json.loads(await process.stderr.readline())
         address = said["address"]

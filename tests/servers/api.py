@@ -66,7 +66,7 @@ class FakeApi:
         app = web.Application(client_max_size=1 << 40)
         one = "/v1/images/{name}"
         expect = {"expect_handler": self._expect}
-        app.router.add_put(one + "/content", self._upload, **expect)  # type: ignore[arg-type]
+        app.router.add_put(one + "/content", self._upload, **expect)
         app.router.add_get(one, self._one)
         app.router.add_get("/v1/images", self._list)
         app.router.add_post(one + "/cancel", self._cancel)
