@@ -11,6 +11,7 @@ import os
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Literal
 
 from importer.errors import CorruptImage
@@ -85,15 +86,17 @@ def _qcow2_table(file: int, header: qcow2.Header, offset: int, first: int) -> in
     entries = array("Q", os.pread(file, header.cluster, offset))
     if sys.byteorder == "little":
         entries.byteswap()
+    # Of an extended entry's second word, the low half says which of 32 subclusters are stored.
+    stored = entries[1::2] if header.extended else repeat(0xFFFFFFFF)
     reached = (
-        _qcow2_reach(entry, header, first + index)
-        for index, entry in enumerate(entries[::words])
+        _qcow2_reach(entry, header, first + index, bitmap & 0xFFFFFFFF)
+        for index, (entry, bitmap) in enumerate(zip(entries[::words], stored, strict=False))
         if entry
     )
     return max(reached, default=0)
 
 
-def _qcow2_reach(entry: int, header: qcow2.Header, index: int) -> int:
+def _qcow2_reach(entry: int, header: qcow2.Header, index: int, stored: int) -> int:
     if entry & _COMPRESSED:
         bits = 62 - (header.cluster_bits - 8)
         offset = entry & ((1 << bits) - 1)
@@ -102,7 +105,8 @@ def _qcow2_reach(entry: int, header: qcow2.Header, index: int) -> int:
     offset = entry & _OFFSET
     if not offset or (entry & _ZERO and not header.extended):
         return 0
-    return _reach(offset, header.cluster, index, header.virtual_size)
+    stored_bytes = (header.cluster * stored.bit_length()) // 32
+    return min(offset + stored_bytes, _reach(offset, header.cluster, index, header.virtual_size))
 
 
 def _vmdk(file: int, head: bytes, size: int) -> int:
