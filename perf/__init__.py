@@ -1,1 +1,1 @@
-"""Benchmarks: a question a file, null ends, a baseline in the same run. See ``python -m perf -h``."""
+"""Benchmarks: a question a file, null ends, a baseline in the same run. ``python -m perf -h``."""

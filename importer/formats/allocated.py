@@ -36,7 +36,7 @@ def check(file: int, format: Format) -> None:
     if format in (Format.RAW, Format.ISO):
         whole.check(head, size, format)
     elif format is Format.QCOW2:
-        whole.refuse_short(_qcow2(file, head, size), round_up(size, SECTOR), "qcow2 image")
+        whole.refuse_short(_qcow2(file, head, size), size, "qcow2 image")
     elif format is Format.VMDK:
         whole.refuse_short(_vmdk(file, head, size), size, "VMDK")
     elif format is Format.VPC:
@@ -101,7 +101,8 @@ def _qcow2_reach(entry: int, header: qcow2.Header, index: int, stored: int) -> i
         bits = 62 - (header.cluster_bits - 8)
         offset = entry & ((1 << bits) - 1)
         sectors = (entry & (_COMPRESSED - 1)) >> bits
-        return (offset & ~(SECTOR - 1)) + (sectors + 1) * SECTOR
+        # It is counted in sectors, of which the file need not hold all of the last one.
+        return (offset & ~(SECTOR - 1)) + sectors * SECTOR + 1
     offset = entry & _OFFSET
     if not offset or (entry & _ZERO and not header.extended):
         return 0

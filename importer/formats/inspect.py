@@ -17,14 +17,14 @@ from importer.formats.qemu_img import QemuImg
 from importer.formats.skeleton import Part, skeleton
 from importer.formats.wrapped import unwrap
 from importer.model import Compression, Format, ImageInfo, Readable
-from importer.units import SECTOR, KiB, MiB, human, round_up
+from importer.units import SECTOR, MiB, TiB, human, round_up
 
 HEAD = MiB
 """Bytes from the start that are always looked at."""
 
 _RAW = (Format.RAW, Format.ISO)
-_SLACK = 64 * KiB
-"""A skeleton whose length nobody knows goes a little beyond the head."""
+_LONG = 64 * TiB
+"""A skeleton whose length nobody knows: qemu-img must find room for all that a header claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ async def _measured(seen: Seen, qemu_img: QemuImg) -> int:
     parts = list(seen.parts)
     if seen.format is Format.QCOW2:
         parts[0] = (0, qcow2.without_snapshots(seen.head))
-    length = seen.size if seen.size is not None else len(seen.head) + _SLACK
+    length = seen.size if seen.size is not None else _LONG
     with skeleton(length, parts) as file:
         return await qemu_img.virtual_size(file, seen.format)
 

@@ -11,6 +11,8 @@ from importer.sources import Opened
 from importer.stream.pipe import Chunks
 from importer.units import MiB
 
+_CONTINUED = web.RequestKey("continued", bool)
+
 
 class Body:
     """The bytes of one request: ``Content-Length`` or chunked coding says where they end."""
@@ -69,6 +71,6 @@ class Body:
 async def go_ahead(request: web.Request) -> None:
     """Answer ``Expect: 100-continue``, once, if the client said so (RFC 9110 section 10.1.1)."""
     waits = request.headers.get("Expect", "").lower() == "100-continue"
-    if waits and request.transport and not request.get("continued"):
-        request["continued"] = True
+    if waits and request.transport and not request.get(_CONTINUED):
+        request[_CONTINUED] = True
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

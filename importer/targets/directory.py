@@ -7,6 +7,7 @@ Files are fsynced before they get their name, and the directory after.
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from importer.config import Limits
@@ -57,7 +58,7 @@ class DirectoryShelf:
 
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove the image's file."""
-        await in_thread(self.place(order).unlink_image)
+        await in_thread(self.place(order).remove)
 
 
 class DirectoryPlace:
@@ -104,11 +105,11 @@ class DirectoryPlace:
         """Remove every file of this import."""
         await in_thread(self._abort)
 
-    def unlink_image(self) -> None:
+    def remove(self) -> None:
         """Remove the finished file, whatever its format, and make that durable."""
         for ending in _ENDINGS:
             (self._folder / f"{self._order.name}.{ending}").unlink(missing_ok=True)
-        self._sync()
+        self._tidy()
 
     def _prepare(self, info: ImageInfo) -> None:
         try:
@@ -151,30 +152,25 @@ class DirectoryPlace:
 
     def _abort(self) -> None:
         if self._claim.exists():
-            self.unlink_image()
+            self.remove()
         for path in (self._part, self._new, self._claim):
             path.unlink(missing_ok=True)
-        self._sync()
-        if self._folder.name == self._order.namespace:
-            with_nothing_left(self._folder)
+        self._tidy()
 
-    def _sync(self) -> None:
-        if self._folder.exists():
-            sync_directory(self._folder)
+    def _tidy(self) -> None:
+        """Make what was removed durable, and remove a namespace's directory that is empty."""
+        if not self._folder.exists():
+            return
+        sync_directory(self._folder)
+        if self._order.namespace != "default":
+            with suppress(OSError):
+                self._folder.rmdir()
 
 
 def refuse_options(order: Order) -> None:
     """Raise CallerError when *order* has any options."""
     for option in order.options:
         raise CallerError(f"spec.target.{option}: a local storage class has no options")
-
-
-def with_nothing_left(folder: Path) -> None:
-    """Remove a namespace's directory when it is empty."""
-    try:
-        folder.rmdir()
-    except OSError:
-        return
 
 
 def _is_as_wanted(format: Format, wanted: str) -> bool:

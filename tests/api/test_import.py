@@ -132,7 +132,7 @@ async def test_a_form_takes_the_file_too(client: Client, disks: Path) -> None:
     path = images.make("qcow2", disks)
     form = aiohttp.FormData()
     form.add_field("note", "before the file")
-    form.add_field("file", path.read_bytes(), filename="disk.qcow2")
+    form.add_field("file", path.open("rb"), filename="disk.qcow2")
     status, image = await client.put("disk", form)
     assert status == 200, image
     assert stored(client, image).read_bytes() == path.read_bytes()

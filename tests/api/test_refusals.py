@@ -5,6 +5,7 @@ import gzip
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -440,7 +441,7 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     """Two services cannot share a port or a data directory, and the second says so."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = await asyncio.create_subprocess_exec(
-            *("python", "-m", "importer", "serve", "--data", str(tmp_path / "d")),
+            *(sys.executable, "-m", "importer", "serve", "--data", str(tmp_path / "d")),
             *("--listen", f"127.0.0.1:{taken.getsockname()[1]}"),
             stderr=subprocess.PIPE,
         )

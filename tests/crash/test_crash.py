@@ -47,6 +47,15 @@ async def ask(http: aiohttp.ClientSession, method: str, url: str, **kwargs: obje
             await response.read()
 
 
+async def reaches(http: aiohttp.ClientSession, events: str, phase: str) -> None:
+    """Wait until the image is in *phase*."""
+    async with http.get(events) as stream:
+        async for line in stream.content:
+            if f'"phase":"{phase}"'.encode() in line:
+                return
+    raise AssertionError(f"never {phase}")
+
+
 def wanted(url: str, format: str | None) -> dict:
     source = {"type": "url", "url": url}
     return {"name": "disk", "spec": {"source": source, "format": format, "retries": 0}}
@@ -87,8 +96,7 @@ async def test_killed_from_outside(tmp_path: Path, phase: str) -> None:
                 await ask(http, "POST", f"{base}/v1/images", json=other)
             await ask(http, "POST", f"{base}/v1/images", json=wanted(server.url(), None))
             await server.stalled.wait()
-            async with http.get(f"{base}/v1/images/disk") as response:
-                assert (await response.json())["status"]["phase"] == phase
+            await reaches(http, f"{base}/v1/images/disk/events", phase)
             process.kill()
         server.released.set()
         async with running(config(data)) as client:
@@ -104,7 +112,7 @@ async def test_killed_while_taking_an_upload(tmp_path: Path, point: str) -> None
     same upload makes it Ready."""
     data, disk = tmp_path / "data", images.raw(tmp_path / "disk.raw", 8 * MiB, 4 * MiB)
     async with mortal(data, point) as (process, http, base):
-        await ask(http, "PUT", f"{base}/v1/images/disk/content", data=disk.read_bytes())
+        await ask(http, "PUT", f"{base}/v1/images/disk/content", data=disk.open("rb"))
         assert await process.wait() == -signal.SIGKILL
     async with running(config(data)) as client:
         assert await client.names() == {"disk": "Pending"}
@@ -118,7 +126,7 @@ async def test_killed_while_deleting(tmp_path: Path, point: str) -> None:
     """A delete that was begun is finished at the next start."""
     data, disk = tmp_path / "data", images.raw(tmp_path / "disk.raw")
     async with mortal(data, point) as (process, http, base):
-        await ask(http, "PUT", f"{base}/v1/images/disk/content", data=disk.read_bytes())
+        await ask(http, "PUT", f"{base}/v1/images/disk/content", data=disk.open("rb"))
         await ask(http, "DELETE", f"{base}/v1/images/disk")
         assert await process.wait() == -signal.SIGKILL
     async with running(config(data)) as client:

@@ -1,6 +1,7 @@
 """The real service on a real socket, in the test's own loop, and a client for it."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Client:
 
     async def put(self, name: str, body: Any, **query: Any) -> tuple[int, Any]:
         """Upload *body* as *name*."""
+        body = io.BytesIO(body) if isinstance(body, bytes | bytearray) else body
         return await self.ask("PUT", f"/v1/images/{name}/content", data=body, params=query)
 
     async def fetch(self, name: str, url: str, **spec: Any) -> tuple[int, Any]:

@@ -1,6 +1,7 @@
 """A web server whose faults are fields: real sockets, real HTTP, wrong as servers are wrong."""
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,8 @@ class WebServer:
             response.content_length = end - start
         await response.prepare(request)
         if request.method != "HEAD":
-            await self._send(request, response, start, end)
+            with contextlib.suppress(ConnectionResetError):  # the client has seen enough
+                await self._send(request, response, start, end)
         return response
 
     async def _send(
