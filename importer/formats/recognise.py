@@ -159,8 +159,9 @@ def _readable(start: bytes) -> bool:
 
 
 def _decodes(start: bytes) -> bool:
-    # The cut may go through a character of up to four bytes.
-    return any(_utf8(start[: len(start) - cut]) for cut in range(4))
+    # The end of the sector may go through a character of up to four bytes.
+    most = 4 if len(start) == SECTOR else 1
+    return any(_utf8(start[: len(start) - cut]) for cut in range(most))
 
 
 def _utf8(data: bytes) -> bool:
