@@ -16,10 +16,14 @@ def set_up_logs(settings: Log, stream: TextIO) -> None:
     if settings.level not in _LEVELS or settings.format not in ("auto", "text", "json"):
         raise CallerError(f"[log] level={settings.level!r} format={settings.format!r} is unknown")
     text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
+    # Plain tracebacks: the pretty ones print local variables, and a URL's password is one.
+    plain = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [plain]
         if text
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[

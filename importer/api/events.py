@@ -6,6 +6,7 @@ images begins with each of them and ``event: synced``; that of one ends when the
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 from aiohttp import web
@@ -68,12 +69,13 @@ class EventRoutes:
         namespace = read_query(request, _NAMESPACE)["namespace"]
         with self._hub.listener() as listener:
             response = await _started(request)
-            for image in await self._images.list(namespace):
-                await _send(response, "image", image)
-            await _send(response, "synced", {})
-            async for event in self._news(listener, response):
-                if namespace in (None, event.image.namespace):
-                    await _tell(response, event)
+            with suppress(ConnectionResetError):  # the client has left
+                for image in await self._images.list(namespace):
+                    await _send(response, "image", image)
+                await _send(response, "synced", {})
+                async for event in self._news(listener, response):
+                    if namespace in (None, event.image.namespace):
+                        await _tell(response, event)
         return response
 
     async def one(self, request: web.Request) -> web.StreamResponse:
@@ -82,15 +84,18 @@ class EventRoutes:
         with self._hub.listener() as listener:
             image = await self._images.get(query["namespace"] or "default", name_of(request))
             response = await _started(request)
-            await _send(response, "image", image)
-            if image.phase in OVER:
-                return response
-            async for event in self._news(listener, response):
-                if event.image.uid == image.uid:
-                    await _tell(response, event)
-                    if event.deleted or event.image.phase in OVER:
-                        break
+            with suppress(ConnectionResetError):  # the client has left
+                await _send(response, "image", image)
+                if image.phase not in OVER:
+                    await self._follow(image, listener, response)
         return response
+
+    async def _follow(self, image: Image, listener: Listener, response: web.StreamResponse) -> None:
+        async for event in self._news(listener, response):
+            if event.image.uid == image.uid:
+                await _tell(response, event)
+                if event.deleted or event.image.phase in OVER:
+                    return
 
     async def _news(self, listener: Listener, response: web.StreamResponse) -> AsyncIterator[Event]:
         """Yield events until the service stops; keep the stream alive in between."""

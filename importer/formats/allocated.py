@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Literal
 
 from importer.errors import CorruptImage
-from importer.formats import qcow2, vdi, vhd, vhdx, vmdk, whole
+from importer.formats import inflate, qcow2, vdi, vhd, vhdx, vmdk, whole
 from importer.model import Format
 from importer.units import SECTOR, MiB, round_up
 
@@ -72,11 +72,15 @@ def _reach(offset: int, block: int, index: int, virtual_size: int) -> int:
 def _qcow2(file: int, head: bytes, size: int) -> int:
     header = qcow2.parse(head)
     per_table = header.cluster // header.l2_entry
-    needed = 0
-    tables = _table(file, header.l1_offset, header.l1_size, "Q", "big")
-    for number, entry in enumerate(_flat(tables)):
+    # Entries beyond the disk's end are nobody's.
+    used = -(-header.virtual_size // (header.cluster * per_table))
+    needed = read = 0
+    for number, entry in enumerate(_flat(_table(file, header.l1_offset, used, "Q", "big"))):
         if offset := entry & _OFFSET:
             whole.refuse_short(offset + header.cluster, size, "qcow2 image (in its L2 tables)")
+            read += header.cluster
+            if read > size:  # Else a small file could keep us reading for hours.
+                raise CorruptImage("the qcow2 image uses one L2 table in several places")
             needed = max(needed, _qcow2_table(file, header, offset, number * per_table))
     return needed
 
@@ -86,6 +90,10 @@ def _qcow2_table(file: int, header: qcow2.Header, offset: int, first: int) -> in
     entries = array("Q", os.pread(file, header.cluster, offset))
     if sys.byteorder == "little":
         entries.byteswap()
+    if os.fstat(file).st_size % SECTOR:
+        inflate.check_cut(
+            file, header, (entry for entry in entries[::words] if entry & _COMPRESSED)
+        )
     # Of an extended entry's second word, the low half says which of 32 subclusters are stored.
     stored = entries[1::2] if header.extended else repeat(0xFFFFFFFF)
     reached = (
@@ -98,11 +106,8 @@ def _qcow2_table(file: int, header: qcow2.Header, offset: int, first: int) -> in
 
 def _qcow2_reach(entry: int, header: qcow2.Header, index: int, stored: int) -> int:
     if entry & _COMPRESSED:
-        bits = 62 - (header.cluster_bits - 8)
-        offset = entry & ((1 << bits) - 1)
-        sectors = (entry & (_COMPRESSED - 1)) >> bits
         # It is counted in sectors, of which the file need not hold all of the last one.
-        return (offset & ~(SECTOR - 1)) + sectors * SECTOR + 1
+        return inflate.place(entry, header)[1] - SECTOR + 1
     offset = entry & _OFFSET
     if not offset or (entry & _ZERO and not header.extended):
         return 0
