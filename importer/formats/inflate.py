@@ -6,14 +6,18 @@ Source: QEMU's docs/interop/qcow2.txt and block/qcow2-threads.c. Raises CorruptI
 """
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable
-
-from backports import zstd
 
 from importer.errors import CorruptImage
 from importer.formats import qcow2
 from importer.units import SECTOR
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _WINDOW = 12
 _TYPE_AT = 104
@@ -34,13 +38,16 @@ def check_cut(file: int, header: qcow2.Header, entries: Iterable[int]) -> None:
         start, end = place(entry, header)
         if end <= size:
             continue
-        if not _is_whole(os.pread(file, end - start, start), header.cluster, _is_zstd(file)):
+        if not _is_whole(
+            os.pread(file, end - start, start), header.cluster, _is_zstd(file, header)
+        ):
             raise CorruptImage(f"the qcow2 image ends too early: needs {end} bytes, has {size}")
 
 
-def _is_zstd(file: int) -> bool:
-    (incompatible,) = os.pread(file, 80, 0)[79:]
-    return bool(incompatible & 1 << 3) and os.pread(file, 1, _TYPE_AT) == b"\x01"
+def _is_zstd(file: int, header: qcow2.Header) -> bool:
+    # qcow2.parse has seen that the type agrees with the feature bit for it.
+    length = int.from_bytes(os.pread(file, 4, 100), "big")
+    return header.version > 2 and length > _TYPE_AT and os.pread(file, 1, _TYPE_AT) == b"\x01"
 
 
 def _is_whole(data: bytes, cluster: int, is_zstd: bool) -> bool:
