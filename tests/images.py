@@ -120,7 +120,7 @@ def compressed(path: Path, compression: str) -> Path:
     """Return *path* wrapped in one of gzip, xz, zstd and bzip2, as a file beside it."""
     to = path.with_name(f"{path.name}.{compression}")
     if compression == "gzip":
-        to.write_bytes(gzip.compress(path.read_bytes()))
+        to.write_bytes(gzip.compress(path.read_bytes(), 1))
     else:
         with to.open("wb") as file:
             subprocess.run([*COMPRESSORS[compression], str(path)], stdout=file, check=True)

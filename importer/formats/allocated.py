@@ -122,8 +122,12 @@ def _vmdk(file: int, head: bytes, size: int) -> int:
     tables = -(-header.virtual_size // (header.grain * header.per_table))
     needed = 0
     directory = _flat(_table(file, header.directory, tables, "I", "little"))
+    read = 0
     for number, sector in enumerate(directory):
         if sector:
+            read += header.per_table * 4
+            if read > size:
+                raise CorruptImage("the VMDK uses one grain table in several places")
             grains = _table(file, sector * SECTOR, header.per_table, "I", "little")
             needed = max(needed, _vmdk_reach(file, header, number, _flat(grains)))
     return needed
@@ -154,6 +158,7 @@ def _vpc(file: int, head: bytes, size: int) -> None:
     footer = vhd.check_dynamic(head)
     if vhd.footer(last) != footer:
         raise CorruptImage(f"the VHD ends too early: no footer at its end, at {size} bytes")
+    whole.refuse_short(footer.header_offset + 1024, size, "VHD")
     table = vhd.table(os.pread(file, 1024, footer.header_offset))
     # Before each block's data is a bitmap of its sectors.
     bitmap = round_up(-(-table.block // (SECTOR * 8)), SECTOR)
@@ -167,6 +172,7 @@ def _vpc(file: int, head: bytes, size: int) -> None:
 
 def _vhdx(file: int, head: bytes, size: int) -> int:
     regions = vhdx.regions(head)
+    whole.refuse_short(regions.metadata + vhdx.METADATA_READ, size, "VHDX")
     found = vhdx.metadata(os.pread(file, vhdx.METADATA_READ, regions.metadata))
     blocks = -(-found.virtual_size // found.block)
     entries = blocks + max(0, blocks - 1) // found.chunk_ratio

@@ -165,7 +165,7 @@ async def test_a_vmdk_without_capacity_is_refused(
         (56, b"\xff\xff\xff\xff", CorruptImage, "clusters, which cannot be"),
         (79, b"\2", CorruptImage, "marked corrupt"),
         (79, b"\4", UnsafeImage, "data file"),
-        (79, b"\x20", UnsupportedImage, "unknown incompatible features 0x20"),
+        (79, b"\x20", UnsupportedImage, "unknown incompatible features .bits 5"),
         (72, b"\x80", UnsupportedImage, "unknown incompatible features"),
         (96, b"\0\0\0\7", CorruptImage, "refcount_order is 7"),
         (100, b"\0\0\0\x65", CorruptImage, "header length is 101"),
@@ -187,17 +187,11 @@ async def test_a_qcow2_header_is_read_strictly(
         await inspect_readable(_patched(path, offset, data), qemu_img, limits)
 
 
-async def test_luks_is_refused(tmp_path: Path, qemu_img: QemuImg, limits: Limits) -> None:
-    """An encrypted disk is named as that, inside qcow2 and by itself."""
-    secret = ("--object", "secret,id=s,data=secret")
-    for name, options in [
-        ("luks", "key-secret=s,iter-time=10"),
-        ("qcow2", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"),
-    ]:
-        path = tmp_path / name
-        images.run("qemu-img", "create", "-q", *secret, "-f", name, "-o", options, str(path), "4M")
-        with pytest.raises(UnsupportedImage, match="encrypted"):
-            await inspect_readable(FileReadable(path), qemu_img, limits)
+async def test_luks_is_refused(qemu_img: QemuImg, limits: Limits) -> None:
+    """An encrypted disk is named as that."""
+    head = b"LUKS\xba\xbe\0\1" + bytes(MiB - 8)
+    with pytest.raises(UnsupportedImage, match="encrypted"):
+        await inspect_head(head, MiB, qemu_img, limits)
 
 
 async def test_two_formats_in_one_file_are_refused(

@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from importer import config
-from importer.errors import CorruptImage
+from importer.errors import CorruptImage, UnsupportedImage
 from importer.formats.disks import Disks
 from importer.formats.qemu_img import QemuImg
 from importer.model import Format
@@ -27,16 +28,15 @@ async def test_a_directory_of_root_is_no_obstacle(tmp_path: Path, disks: Disks) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 async def test_it_does_not_run_as_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qemu_img: QemuImg
+    tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch, qemu_img: QemuImg
 ) -> None:
     """The process has the configured user's rights, and can gain no others."""
-    tool = tmp_path / "qemu-img"
+    folder = open_folder
+    tool = folder / "qemu-img"
     tool.write_text("#!/bin/sh\ncat /proc/self/status >&2\nexit 1\n")
     tool.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     monkeypatch.setattr(
-        "importer.formats.qemu_img._ENVIRONMENT", {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        "importer.formats.qemu_img._ENVIRONMENT", {"PATH": f"{folder}:{os.environ['PATH']}"}
     )
     monkeypatch.setattr("importer.formats.qemu_img._SAID_MOST", 10_000)
     with (tmp_path / "empty").open("w+b") as file, pytest.raises(CorruptImage) as error:
@@ -48,11 +48,19 @@ async def test_it_does_not_run_as_root(
     assert "CapEff:\t0000000000000000" in status
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that everybody may enter; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 async def test_the_limit_on_memory_holds(tmp_path: Path) -> None:
     """A qemu-img that wants more memory than it may have fails, and not the service."""
     path = images.make("qcow2-zlib", tmp_path, 64 << 20)
     disks = Disks(QemuImg(config.QemuImg(memory=16 << 20)), config.Limits())
-    with pytest.raises(CorruptImage, match="cannot read the qcow2 image"):
+    with pytest.raises(UnsupportedImage, match="limit of memory"):
         await disks.measure(path, Format.QCOW2)
 
 
