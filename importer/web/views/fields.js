@@ -62,12 +62,14 @@ export function classSelect(classes) {
   return el("select", { name: "storageClass" }, ...options);
 }
 
+export const FORMAT_HELP = "Kept: raw and qcow2; others become raw.";
+
 export function formatSelect() {
   const choice = (value, text) => el("option", { value }, text);
   return el(
     "select",
     { name: "format" },
-    choice("", "Keep (raw and qcow2 as they are)"),
+    choice("", "Keep the format"),
     choice("qcow2", "qcow2"),
     choice("raw", "raw"),
   );

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { announce, el } from "../dom.js";
 import { nameOfFile, size } from "../words.js";
 import { openForm } from "./dialog.js";
-import { checksumInput, classSelect, field, formatSelect, nameInput } from "./fields.js";
+import { FORMAT_HELP, checksumInput, classSelect, field, formatSelect, nameInput } from "./fields.js";
 
 /** Ask for names and wishes, then make the images and send `files`. */
 export function openFiles(files, { images, uploads, classes }) {
@@ -29,7 +29,7 @@ export function openFiles(files, { images, uploads, classes }) {
       "div",
       { className: "pair" },
       field("Storage class", storageClass),
-      field("Store as", format),
+      field("Store as", format, FORMAT_HELP),
     ),
   );
 }

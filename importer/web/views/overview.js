@@ -142,7 +142,7 @@ export class Overview {
       .filter((image) => image.status.phase === "Ready")
       .reduce((sum, image) => sum + (image.status.virtualSize ?? 0), 0);
     const count = all.length === 1 ? "1 image" : `${all.length} images`;
-    if (this.#synced) say(this.summary, all.length ? `${count}, ${size(virtual)} of disks` : "");
+    if (this.#synced) say(this.summary, all.length ? `${count} · ${size(virtual)} virtual` : "");
     this.heads.hidden = !all.length;
     this.empty.hidden = !this.#synced || all.length > 0;
   }

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { announce, el } from "../dom.js";
 import { nameOfUrl } from "../words.js";
 import { openForm } from "./dialog.js";
-import { checksumInput, classSelect, field, formatSelect, nameInput } from "./fields.js";
+import { FORMAT_HELP, checksumInput, classSelect, field, formatSelect, nameInput } from "./fields.js";
 
 export function openUrl({ images, classes }) {
   const url = el("input", {
@@ -42,6 +42,6 @@ export function openUrl({ images, classes }) {
     { title: "Import from a URL", action: "Import", submit },
     field("URL", url, "Where the disk image, or its compressed file, can be downloaded."),
     el("div", { className: "pair" }, field("Name", name), field("Checksum (optional)", checksum)),
-    el("div", { className: "pair" }, field("Storage class", storageClass), field("Store as", format)),
+    el("div", { className: "pair" }, field("Storage class", storageClass), field("Store as", format, FORMAT_HELP)),
   );
 }

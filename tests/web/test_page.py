@@ -1,0 +1,228 @@
+"""The page in a real browser, against the real service."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests import images
+from tests.servers.web import WebServer
+from tests.web.browser import Served, Visit, chromium, serving, visit
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+MODULE = {"scope": "module", "loop_scope": "module"}
+
+
+@pytest_asyncio.fixture(**MODULE)
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(**MODULE)
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    data = tmp_path_factory.mktemp("data")
+    async with serving(data, IMPORTER_URL_ALLOW_ADDRESSES="127.0.0.0/8") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def there(browser: Browser, served: Served) -> AsyncIterator[Visit]:
+    """The page as its owner opens it; whatever happens, it complains of nothing."""
+    async with visit(browser, served.page) as open_page:
+        await open_page.page.locator(".link[data-state=up]").wait_for()
+        yield open_page
+        assert open_page.complaints == []
+        assert {url.split("/")[2] for url in open_page.requests} == {served.address[7:]}
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A qcow2 of 64 MiB that holds some data."""
+    return images.make("qcow2", tmp_path_factory.mktemp("disk"), 64 << 20)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw disk full of data, so large that its head is not all of it."""
+    return images.raw(tmp_path_factory.mktemp("large") / "disk.raw", 16 << 20, 16 << 20)
+
+
+async def test_upload_by_the_picker(there: Visit, served: Served, disk: Path) -> None:
+    """A chosen file becomes an image with the file's own bytes, named after it."""
+    file = disk.with_name("Debian_12.qcow2")
+    file.write_bytes(disk.read_bytes())
+    await there.choose(file)
+    await expect(there.page.get_by_label("Name")).to_have_value("debian-12")
+    await there.page.get_by_role("button", name="Upload", exact=True).click()
+    row = await there.state("debian-12", "Ready")
+    assert "qcow2" in row
+    assert "64 MiB" in row
+    stored = served.data / "images" / "debian-12.qcow2"
+    assert images.same(disk, "qcow2", stored, "qcow2")
+
+
+async def test_several_files_at_once(there: Visit, disk: Path) -> None:
+    """Files of one name are told apart, and each becomes an image of its own."""
+    files = [disk.with_name("twin.qcow2"), disk.with_name("twin.img")]
+    for file in files:
+        file.write_bytes(disk.read_bytes())
+    await there.choose(*files)
+    await there.page.get_by_role("button", name="Upload", exact=True).click()
+    await there.state("twin", "Ready")
+    await there.state("twin-2", "Ready")
+
+
+async def test_upload_by_drag_and_drop(there: Visit, served: Served, tmp_path: Path) -> None:
+    """A file dropped on the page becomes an image, checked and stored as asked."""
+    file = images.raw(tmp_path / "dropped.raw", 1 << 20, 1 << 18)
+    await there.drop(file)
+    await there.page.get_by_label("Store as").select_option("raw")
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    await there.page.get_by_label("Checksum").fill(checksum)
+    await there.page.get_by_role("button", name="Upload", exact=True).click()
+    await there.state("dropped", "Ready")
+    assert (served.data / "images" / "dropped.raw").read_bytes() == file.read_bytes()
+
+
+async def test_import_of_a_url(there: Visit, served: Served, large: Path) -> None:
+    """A URL's image shows its progress while it comes, and is there in the end."""
+    async with WebServer(large, stall_after=6 << 20) as server:
+        await there.page.get_by_role("button", name="Import from URL").click()
+        await there.page.get_by_label("URL", exact=True).fill(server.url("/Ubuntu%2024.04.img"))
+        await expect(there.page.get_by_label("Name")).to_have_value("ubuntu-24-04")
+        await there.page.get_by_role("button", name="Import", exact=True).click()
+        await there.state("ubuntu-24-04", "Transferring")
+        facts = there.page.locator('[data-name="ubuntu-24-04"] .facts')
+        await expect(facts).to_contain_text("of 16 MiB")
+        server.released.set()
+        await there.state("ubuntu-24-04", "Ready")
+    stored = served.data / "images" / "ubuntu-24-04.raw"
+    assert stored.read_bytes() == large.read_bytes()
+
+
+async def test_cancel_of_an_import(there: Visit, large: Path) -> None:
+    """An import that runs is stopped with one click."""
+    async with WebServer(large, stall_after=6 << 20) as server:
+        await there.page.get_by_role("button", name="Import from URL").click()
+        await there.page.get_by_label("URL", exact=True).fill(server.url("/slow.img"))
+        await there.page.get_by_role("button", name="Import", exact=True).click()
+        await there.state("slow", "Transferring")
+        await there.page.get_by_role("button", name="Cancel slow").click()
+        await there.state("slow", "Cancelled")
+
+
+async def test_retry_of_an_import(there: Visit, disk: Path) -> None:
+    """A URL that is not found says so; once it is there, retry imports it."""
+    async with WebServer(disk.read_bytes(), statuses=[404]) as server:
+        await there.page.get_by_role("button", name="Import from URL").click()
+        await there.page.get_by_label("URL", exact=True).fill(server.url("/late.img"))
+        await there.page.get_by_role("button", name="Import", exact=True).click()
+        assert "The source · source-failed" in await there.state("late", "Failed")
+        await there.page.get_by_role("button", name="Retry late").click()
+        await there.state("late", "Ready")
+
+
+async def test_a_file_that_is_no_image(browser: Browser, served: Served, tmp_path: Path) -> None:
+    """A web page that was saved as an image fails with the reason, and can be deleted."""
+    file = tmp_path / "download.qcow2"
+    file.write_text("<!doctype html><title>Not found</title>" + " " * 4096)
+    async with visit(browser, served.page) as there:
+        await there.upload(file)
+        row = await there.state("download", "Failed")
+        assert "The image · not-an-image" in row
+        await there.page.get_by_role("button", name="Delete download").click()
+        await there.page.get_by_role("button", name="Delete", exact=True).click()
+        await expect(there.page.locator('[data-name="download"]')).to_have_count(0)
+
+
+async def test_a_wrong_checksum(browser: Browser, served: Served, disk: Path) -> None:
+    """Both checksums are shown, and the same file may be sent again at once."""
+    wrong = f"sha256:{'0' * 64}"
+    async with visit(browser, served.page) as there:
+        await there.upload(disk, name="summed", checksum=wrong)
+        row = await there.state("summed", "Failed")
+        assert "checksum-mismatch" in row
+        assert hashlib.sha256(disk.read_bytes()).hexdigest() in row
+        assert wrong.removeprefix("sha256:") in row
+        again = there.page.get_by_role("button", name="Upload summed")
+        await expect(again).to_have_text("Upload again")
+
+
+async def test_delete_asks_first(there: Visit, served: Served, disk: Path) -> None:
+    """Nothing is deleted before it is confirmed; then its file is gone too."""
+    await there.upload(disk, name="doomed")
+    await there.state("doomed", "Ready")
+    stored = served.data / "images" / "doomed.qcow2"
+    delete = there.page.get_by_role("button", name="Delete doomed")
+    await delete.click()
+    await there.page.keyboard.press("Escape")
+    await expect(there.page.locator("dialog")).to_have_count(0)
+    assert stored.exists()
+    await expect(delete).to_be_focused()
+    await delete.click()
+    await there.page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(there.page.locator('[data-name="doomed"]')).to_have_count(0)
+    assert not stored.exists()
+
+
+async def test_a_name_that_is_no_name(there: Visit, disk: Path) -> None:
+    """A name that the service would refuse is refused while it is typed."""
+    await there.choose(disk)
+    name = there.page.get_by_label("Name")
+    for wrong in ("Upper", "-dash", "dash-", "a.b", "", "x" * 64):
+        await name.evaluate("(input, text) => input.value = text", wrong)
+        await name.dispatch_event("input")
+        valid = await name.evaluate("input => input.checkValidity() && input.value.length < 64")
+        assert not valid, wrong
+    await name.fill("right-1")
+    assert await name.evaluate("input => input.checkValidity()")
+
+
+async def test_the_token_leaves_the_address(there: Visit, served: Served) -> None:
+    """The token is in the address for an instant only, and a reload still knows it."""
+    assert there.page.url == f"{served.address}/"
+    await there.page.reload()
+    await there.page.locator(".link[data-state=up]").wait_for()
+    assert await there.page.evaluate("localStorage.length") == 0
+
+
+async def test_the_token_is_asked_for(browser: Browser, served: Served) -> None:
+    """Without a token and with a wrong one there is a form, and the right one opens the page."""
+    async with visit(browser, served.address) as there:
+        token = there.page.get_by_label("Token")
+        await expect(token).to_be_focused()
+        await token.fill("wrong")
+        await token.press("Enter")
+        await expect(there.page.get_by_role("alert")).to_contain_text("does not know this token")
+        await token.fill(served.token)
+        await token.press("Enter")
+        await there.page.locator(".link[data-state=up]").wait_for()
+        assert all("401" in complaint for complaint in there.complaints)
+
+
+async def test_two_pages_show_the_same(browser: Browser, served: Served, disk: Path) -> None:
+    """What one page uploads and deletes appears on another and goes from it, without a reload."""
+    async with visit(browser, served.page) as one, visit(browser, served.page) as other:
+        await one.upload(disk, name="shared")
+        await other.state("shared", "Ready")
+        await one.page.get_by_role("button", name="Delete shared").click()
+        await one.page.get_by_role("button", name="Delete", exact=True).click()
+        await expect(other.page.locator('[data-name="shared"]')).to_have_count(0)
+
+
+async def test_the_page_comes_back(browser: Browser, disk: Path, tmp_path: Path) -> None:
+    """When the service restarts, the page says so, connects again and shows what is true then."""
+    async with serving(tmp_path) as first, visit(browser, first.page) as there:
+        await there.upload(disk, name="kept")
+        await there.state("kept", "Ready")
+        await first.stop()
+        await there.page.locator(".link[data-state=down]").wait_for()
+        async with serving(tmp_path, first.port) as second:
+            await there.page.locator(".link[data-state=up]").wait_for()
+            await there.state("kept", "Ready")
+            assert second.token == first.token
