@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import aiohttp
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
 from importer import errors
@@ -173,7 +174,7 @@ async def _body(request: web.Request, announced: int | None, stall: float) -> Bo
         async for part in await request.multipart():
             if isinstance(part, aiohttp.BodyPartReader) and (part.name in PARTS or part.filename):
                 return Body(request, part, announced, stall)
-    except (ValueError, aiohttp.ClientError) as exc:
+    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
         raise errors.CallerError(f"the multipart body is damaged: {exc}") from exc
     raise errors.CallerError(
         f"no file in the form: name its field {PARTS[0]!r}, or give it a file name"

@@ -6,6 +6,7 @@ global unicast is allowed unless ``[url] allow_addresses`` says otherwise. IPv4 
 unpacked first: Python's `ipaddress` calls several of those forms global.
 """
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Guard:
         found = ip_address(address.partition("%")[0])
         if self._ports and port not in self._ports:
             raise AddressRefused(f"port {port} is not among [url] ports")
-        if any(rule.allows(form, port) for rule in self._rules for form in (found, *inside(found))):
+        if any(rule.allows(form, port) for rule in self._rules for form in spellings(found)):
             return
         if not is_public(found):
             raise AddressRefused(
@@ -89,10 +90,21 @@ class Guard:
         self.check(str(literal), url.port or 0)
 
 
+def spellings(address: Address) -> tuple[Address, ...]:
+    """Return *address*, and the IPv4 address that the kernel makes of a mapped one.
+
+    Of a tunnel's address (NAT64, 6to4, Teredo) no part may be allowed in place of the whole: who
+    wants one allows its IPv6 network.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (address, mapped) if mapped else (address,)
+
+
 def is_public(address: Address) -> bool:
     """Say whether *address*, and every IPv4 address inside it, is global unicast."""
+    address = spellings(address)[-1]
     if address.is_multicast or not address.is_global:
-        return bool(_decodable(address)) and all(is_public(form) for form in inside(address))
+        return False
     if any(address in network for network in _NOT_GLOBAL):
         return False
     return all(is_public(form) for form in inside(address))
@@ -102,8 +114,6 @@ def inside(address: Address) -> Iterator[IPv4Address]:
     """Yield the IPv4 addresses that *address* stands for."""
     if not isinstance(address, IPv6Address):
         return
-    if address.ipv4_mapped:
-        yield address.ipv4_mapped
     if address.sixtofour:
         yield address.sixtofour
     if address.teredo:
@@ -112,20 +122,17 @@ def inside(address: Address) -> Iterator[IPv4Address]:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
-def _decodable(address: Address) -> IPv4Address | None:
-    """Return the IPv4 address that a mapped address is only another spelling of."""
-    return address.ipv4_mapped if isinstance(address, IPv6Address) else None
+_WITH_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})\Z")
 
 
 def _rule(entry: str) -> _Rule:
+    """Return the rule that *entry* means: a network, an address, or an address with a port."""
+    found = _WITH_PORT.match(entry)
     try:
+        if found and int(found[3]) <= 65535:
+            return _Rule(ip_network(ip_address(found[1] or found[2])), int(found[3]))
         return _Rule(ip_network(entry), None)
-    except ValueError:
-        pass
-    host, _, port = entry.rpartition(":")
-    try:
-        return _Rule(ip_network(host.strip("[]")), int(port))
     except ValueError as exc:
         raise CallerError(
-            f"[url] allow_addresses: {entry!r} is neither a network nor ADDRESS:PORT"
+            f"[url] allow_addresses: {entry!r} is no network, address, ADDRESS:PORT or [IPV6]:PORT"
         ) from exc

@@ -37,7 +37,7 @@ HEAD = MiB
 
 _READ_BUFFER = MiB
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LATER = frozenset({408, 425, 429})  # and every 5xx
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"image-importer/{__version__}"}
 
@@ -203,10 +203,13 @@ class HttpReadable:
         if self._validator:
             headers["If-Range"] = self._validator
         async with self._web.get(self._url, headers, (200, 206)) as response:
-            found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-            if response.status != 206 or not found or int(found[1]) != offset:
+            whole = f"bytes {offset}-{end - 1}/{self._size}"
+            if response.status != 206 or response.headers.get("Content-Range") != whole:
                 raise SourceError(f"{shown(self._url)} changed while it was looked at; try again")
-            return await _at_most(response, end - offset)
+            data = await _at_most(response, end - offset)
+        if len(data) != end - offset:
+            raise _truncated(response, len(data))
+        return data
 
 
 async def _at_most(response: aiohttp.ClientResponse, size: int) -> bytes:
@@ -250,7 +253,7 @@ def _next(at: URL, location: str | None) -> URL:
 
 def _refusal(response: aiohttp.ClientResponse) -> ImporterError:
     what = f"{shown(str(response.url))} answers {response.status} {response.reason or ''}".rstrip()
-    if response.status in _LATER:
+    if response.status in _LATER or response.status >= 500:
         return SourceUnavailable(what)
     return SourceError(f"{what}; check the URL and who may read it")
 

@@ -6,6 +6,8 @@ or logged is `shown(url)`; the whole of it is kept sealed.
 
 import os
 import string
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -84,16 +86,14 @@ class Seal:
 
 
 def _key(path: Path) -> bytes:
-    """Return the key in *path*; it appears there whole or not at all."""
+    """Return the key in *path*; it appears there whole or not at all, and once."""
     if not path.exists():
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            os.fsync(fd)
-        draft.rename(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as draft:
+            draft.write(Fernet.generate_key())
+            draft.flush()
+            os.fsync(draft.fileno())
+            with suppress(FileExistsError):  # another process was first: its key it is
+                os.link(draft.name, path)
     return path.read_bytes()
 
 

@@ -46,6 +46,10 @@ def test_what_is_public_is_allowed(address: str) -> None:
         ("10.0.0.0/8", "10.1.2.3", 80, True),
         ("10.0.0.0/8", "::ffff:10.1.2.3", 80, True),
         ("10.0.0.0/8", "192.168.0.1", 80, False),
+        ("10.0.0.0/8", "2001:0:a00:1::5601:5601", 80, False),
+        ("10.0.0.0/8", "2002:a00:1::", 80, False),
+        ("10.0.0.0/8", "64:ff9b::a00:1", 80, False),
+        ("64:ff9b::/96", "64:ff9b::a00:1", 80, True),
         ("127.0.0.1:8081", "127.0.0.1", 8081, True),
         ("127.0.0.1:8081", "127.0.0.1", 8082, False),
         ("[::1]:8081", "::1", 8081, True),
@@ -66,7 +70,11 @@ def test_the_allow_list_opens_what_it_says(
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "10.0.0.0/33", "localhost", "10.0.0.1:x", "::1:80:", "1.2.3"]
+    "entry",
+    [
+        *("", "10.0.0.0/33", "localhost", "10.0.0.1:x", "::1:80:", "1.2.3", "10.0.0.0/8:80"),
+        *("10.0.0.1:0", "10.0.0.1:99999", "10.0.0.1:-1", "[10.0.0.1:80", "[::1]:"),
+    ],
 )
 def test_a_rule_that_cannot_be_read_is_refused(entry: str) -> None:
     """A typing error in the configuration never opens anything silently."""
@@ -144,19 +152,26 @@ async def test_a_redirect_to_a_refused_address_is_refused(
 async def test_a_name_that_changes_its_address_is_refused(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that answers with a public address at first and with loopback then gets nowhere."""
+    """A name that answers with an allowed address at first and with loopback then gets nowhere."""
     port = listening.getsockname()[1]
-    real, answers = socket.getaddrinfo, iter(["127.0.0.1"] * 9)
+    async with WebServer(bytes(16 << 20)) as server:
+        real, answers = socket.getaddrinfo, iter([f"127.0.0.1:{server.port}", f"127.0.0.2:{port}"])
 
-    def rebinding(host: object, *args: object, **kwargs: object) -> object:
-        return real(next(answers) if host == "rebind.test" else host, *args, **kwargs)
+        def rebinding(host: object, _: object, *args: object, **kwargs: object) -> object:
+            assert host == "rebind.test"
+            address, _, to = next(answers).partition(":")
+            return real(address, int(to), *args, **kwargs)
 
-    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    web = Web(Url())
-    with pytest.raises(AddressRefused):
-        await web.source(f"http://rebind.test:{port}/x").open()
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        web = Web(Url(allow_addresses=(f"127.0.0.1:{server.port}",)))
+        url = f"http://rebind.test:{server.port}/x"
+        source = web.source(url)
+        await source.open()
+        await source.close()
+        with pytest.raises(AddressRefused, match=r"127\.0\.0\.2"):
+            await web.source(url).open()
+        await web.close()
     assert not accepted(listening)
-    await web.close()
 
 
 @pytest.mark.parametrize(
