@@ -18,6 +18,7 @@ _DESCRIPTOR_READ = 20 * SECTOR
 
 _KINDS = frozenset({"monolithicsparse", "streamoptimized"})
 _NO_PARENT = "ffffffff"
+_SHOWN = 80
 TAIL = 3 * SECTOR
 """Bytes at the end of a streamOptimized file: footer marker, footer, end marker."""
 
@@ -81,16 +82,21 @@ def _check_descriptor(head: bytes) -> None:
     kind = re.search(r"^createtype\s*=\s*\"([^\"]*)\"", text, re.MULTILINE)
     if kind and kind[1] not in _KINDS:
         raise UnsafeImage(
-            f"the VMDK is {kind[1]}, whose extents lie in other files or hosts; make a "
+            f"the VMDK is {_shown(kind[1])}, whose extents lie in other files or hosts; make a "
             "monolithicSparse or streamOptimized one"
         )
     _check_extents(text)
 
 
+def _shown(text: str) -> str:
+    """Return a word of the descriptor, which may be as long and odd as it likes, for a message."""
+    return ascii(text[:_SHOWN])[1:-1]
+
+
 def _check_extents(text: str) -> None:
     extents = re.findall(r"^(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", text, re.MULTILINE)
     if len(extents) != 1 or extents[0] != "sparse":
+        found = _shown(", ".join(extents)) or "missing"
         raise UnsafeImage(
-            f"the VMDK's extents are {', '.join(extents) or 'missing'}; one SPARSE extent in the "
-            "file itself is read"
+            f"the VMDK's extents are {found}; one SPARSE extent in the file itself is read"
         )
