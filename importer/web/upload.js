@@ -1,9 +1,17 @@
 /* Sending files: XMLHttpRequest, for fetch tells no progress of what it sends. */
 
-import { address, authorization, problemIn, UNREACHABLE } from "./api.js";
+import { address, authorization, problemIn } from "./api.js";
 
 /** Uploads at once. Browsers open six connections to a host; the events and the rest need theirs. */
 const AT_ONCE = 3;
+
+/** Browsers do not tell a service that is away from a file that has changed since it was chosen. */
+const BROKEN_OFF = {
+  slug: "upload-broken-off",
+  side: "source",
+  retryable: true,
+  message: "The upload broke off: the service cannot be reached, or the file was changed or removed.",
+};
 
 /** The uploads of this page, by the image's uid. Tells "change" with the uid as its detail. */
 export class Uploads extends EventTarget {
@@ -52,7 +60,7 @@ export class Uploads extends EventTarget {
     }
     request.upload.onprogress = (event) => this.#change(upload, { sent: event.loaded });
     request.onload = () => this.#answered(upload, request);
-    request.onerror = () => this.#end(upload, UNREACHABLE);
+    request.onerror = () => this.#end(upload, BROKEN_OFF);
     request.send(upload.file);
     this.#tell(upload.image.uid);
   }

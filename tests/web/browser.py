@@ -71,10 +71,14 @@ class Served:
 async def serving(data: Path, port: int = 0, **settings: str) -> AsyncIterator[Served]:
     """Run ``importer serve`` on *data*; *settings* are environment variables."""
     command = Path(sys.executable).with_name("importer")
-    log = {"IMPORTER_LOG_FORMAT": "json", "IMPORTER_LIMITS_FREE_SPACE": "0"}
+    ours = {
+        "IMPORTER_LOG_FORMAT": "json",
+        "IMPORTER_LIMITS_FREE_SPACE": "0",
+        "IMPORTER_SERVICE_GRACE": "1",
+    }
     process = await asyncio.create_subprocess_exec(
         *(str(command), "serve", "--data", str(data), "--listen", f"127.0.0.1:{port}"),
-        env={**os.environ, **log, **settings},
+        env={**os.environ, **ours, **settings},
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -135,6 +139,14 @@ class Visit:
         for label, text in fields.items():
             await self.page.get_by_label(label.capitalize()).fill(text)
         await self.page.get_by_role("button", name="Upload", exact=True).click()
+
+    async def slow_down(self, bytes_per_second: int) -> None:
+        """Let the network take no more than that."""
+        session = await self.page.context.new_cdp_session(self.page)
+        limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        await session.send(
+            "Network.emulateNetworkConditions", {**limits, "uploadThroughput": bytes_per_second}
+        )
 
     async def drop(self, file: Path) -> None:
         """Drop *file* on the page."""

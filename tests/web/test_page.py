@@ -1,6 +1,7 @@
 """The page in a real browser, against the real service."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,28 @@ from tests.web.browser import Served, Visit, chromium, serving, visit
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 MODULE = {"scope": "module", "loop_scope": "module"}
+
+FAINT = """() => {
+    const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const luminance = (colour) => {
+        const curved = (part) => ((part / 255 + 0.055) / 1.055) ** 2.4;
+        const linear = (part) => (part <= 10 ? part / 3294.6 : curved(part));
+        const [red, green, blue] = numbers(colour).map(linear);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const behind = (node) => {
+        const colour = getComputedStyle(node).backgroundColor;
+        return numbers(colour)[3] === 0 ? behind(node.parentElement) : colour;
+    };
+    const shown = [...document.querySelectorAll("h1, p, span, time, button")].filter(
+        (node) => node.checkVisibility() && node.textContent && !node.children.length,
+    );
+    return shown.filter((node) => {
+        const pair = [getComputedStyle(node).color, behind(node)].map(luminance);
+        return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05) < 4.5;
+    }).map((node) => node.outerHTML);
+}"""
+"""Elements whose text has a contrast under 4.5 to 1."""
 
 
 @pytest_asyncio.fixture(**MODULE)
@@ -153,6 +176,35 @@ async def test_a_wrong_checksum(browser: Browser, served: Served, disk: Path) ->
         await expect(again).to_have_text("Upload again")
 
 
+async def test_an_upload_that_runs(there: Visit, large: Path) -> None:
+    """It shows how far it is, holds back who leaves the page, and ends when it is cancelled."""
+    await there.slow_down(2 << 20)
+    await there.upload(large, name="slow-upload")
+    await there.state("slow-upload", "Transferring")
+    facts = there.page.locator('[data-name="slow-upload"] .facts')
+    await expect(facts).to_contain_text(re.compile(r"of 16 MiB · .* MB/s"))
+    async with there.page.expect_event("dialog") as asked:
+        await there.page.close(run_before_unload=True)
+    dialog = await asked.value
+    assert dialog.type == "beforeunload"
+    await dialog.dismiss()
+    await there.page.get_by_role("button", name="Cancel slow-upload").click()
+    await there.state("slow-upload", "Cancelled")
+
+
+async def test_details_and_news(there: Visit, disk: Path) -> None:
+    """Details show the file's own digest; what happens is told to those who do not see it."""
+    await there.upload(disk, name="known")
+    await there.state("known", "Ready")
+    await expect(there.page.locator("[aria-live]")).to_have_text("known: Ready")
+    name = there.page.get_by_role("button", name="known", exact=True)
+    await name.focus()
+    await there.page.keyboard.press("Enter")
+    await expect(name).to_have_attribute("aria-expanded", "true")
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    await expect(there.page.locator("[data-name=known] .details")).to_contain_text(digest)
+
+
 async def test_delete_asks_first(there: Visit, served: Served, disk: Path) -> None:
     """Nothing is deleted before it is confirmed; then its file is gone too."""
     await there.upload(disk, name="doomed")
@@ -226,3 +278,20 @@ async def test_the_page_comes_back(browser: Browser, disk: Path, tmp_path: Path)
             await there.page.locator(".link[data-state=up]").wait_for()
             await there.state("kept", "Ready")
             assert second.token == first.token
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 800, 1280])
+async def test_it_can_be_read(
+    browser: Browser, served: Served, tmp_path: Path, scheme: str, width: int
+) -> None:
+    """At every width nothing is cut off, and in both schemes text stands out (WCAG 2.2, 1.4.3)."""
+    file = tmp_path / "a-rather-long-name-for-an-image-that-is-none-at-all.qcow2"
+    file.write_text("<!doctype html>" + " " * 4096)
+    look = {"viewport": {"width": width, "height": 700}, "color_scheme": scheme}
+    async with visit(browser, served.page, **look) as there:
+        await there.upload(file)
+        row = there.page.locator("[data-phase=Failed]")
+        await row.first.wait_for()
+        assert await there.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await there.page.evaluate(FAINT) == []

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { el, say } from "../dom.js";
 import { RUNNING } from "../images.js";
 import * as words from "../words.js";
+import { details } from "./details.js";
 import { openForm } from "./dialog.js";
 
 export class Row {
@@ -31,6 +32,7 @@ export class Row {
     this.#progress(status, upload);
     this.#error(status, upload);
     this.#actions(status, upload);
+    if (!this.details.hidden) this.details.replaceChildren(...details(this.image));
     this.tick();
   }
 
@@ -44,6 +46,7 @@ export class Row {
     const { name, namespace, createdAt, spec } = image;
     const shown = namespace === "default" ? name : `${namespace}/${name}`;
     const source = spec.source.type === "url" ? spec.source.url : "Upload";
+    this.#disclosure(image.uid, shown);
     this.phase = el("span", { className: "phase" });
     this.bar = el("progress", { "aria-label": `Progress of ${shown}` });
     this.facts = el("span", { className: "facts" });
@@ -63,7 +66,7 @@ export class Row {
         el(
           "div",
           { className: "name" },
-          el("h2", {}, shown),
+          el("h2", {}, this.toggle),
           el("p", { className: "source muted", title: source }, source),
         ),
         el("div", { className: "state" }, this.phase),
@@ -72,11 +75,29 @@ export class Row {
         cell("Size", this.size, "number"),
         cell("Storage class", this.place),
         cell("Created", this.created),
-        el("div", { className: "actions" }, ...Object.values(this.buttons), this.#picker()),
+        el("div", { className: "actions" }, ...Object.values(this.buttons), this.#picker(shown)),
       ),
       this.running,
       this.error,
+      this.details,
     );
+  }
+
+  #disclosure(uid, shown) {
+    this.details = el("dl", { className: "details", id: `details-${uid}`, hidden: true });
+    this.toggle = el("button", {
+      type: "button",
+      className: "toggle",
+      title: "Show or hide details",
+      "aria-expanded": "false",
+      "aria-controls": this.details.id,
+      textContent: shown,
+      onclick: () => {
+        this.details.hidden = !this.details.hidden;
+        this.toggle.setAttribute("aria-expanded", String(!this.details.hidden));
+        this.refresh();
+      },
+    });
   }
 
   #buttons(shown) {
@@ -90,12 +111,12 @@ export class Row {
     };
   }
 
-  #picker() {
+  #picker(shown) {
     this.picker = el("input", {
       type: "file",
       className: "unseen",
       tabIndex: -1,
-      "aria-label": `File for ${this.image?.name ?? "the image"}`,
+      "aria-label": `File for ${shown}`,
       onchange: () => {
         if (this.picker.files.length) this.context.uploads.send(this.image, this.picker.files[0]);
         this.picker.value = "";
