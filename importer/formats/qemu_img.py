@@ -12,6 +12,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import signal
 import stat
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,6 @@ from importer.units import GiB, KiB, MiB
 
 _OUTPUT_MOST = 4 * MiB
 _SAID_MOST = 500
-_ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 _LEAKS_ONLY, _CANNOT_CHECK, _NOT_STARTED = 3, 63, 127
 _OUR_FILES = re.compile(r"'?/proc/self/fd/\d+'?")
 _OURSELVES = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--pdeathsig=KILL")
@@ -97,9 +97,10 @@ class QemuImg:
         self, command: Sequence[str], files: tuple[int, ...], cpu: int, most: int = GiB
     ) -> _Done:
         limits = [
-            f"--as={self._settings.memory}",
-            f"--cpu={cpu}",
-            f"--fsize={most}",
+            f"--as={_at_most(resource.RLIMIT_AS, self._settings.memory)}",
+            # It is told a second before it is killed, so that its end has a name.
+            f"--cpu={_at_most(resource.RLIMIT_CPU, cpu)}:{_at_most(resource.RLIMIT_CPU, cpu + 1)}",
+            f"--fsize={_at_most(resource.RLIMIT_FSIZE, most)}",
             "--core=0",
         ]
         with self._lent(files) as before:
@@ -111,22 +112,38 @@ class QemuImg:
     def _lent(self, files: tuple[int, ...]) -> Iterator[list[str]]:
         """Let the other user open *files*; yields the words that make a process that user's.
 
-        Block devices cannot be lent: they keep their owner, and the process stays ours.
+        Block devices cannot be lent, nor files of a file system without owners: for these the
+        process stays ours.
         """
-        stats = [os.fstat(file) for file in files]
-        if self._user is None:
-            yield [*_OURSELVES]
-            return
-        if any(stat.S_ISBLK(each.st_mode) for each in stats):
-            yield [*_OURSELVES, "--bounding-set=-all,+dac_override"]
-            return
-        user, group = self._user.pw_uid, self._user.pw_gid
         with contextlib.ExitStack() as lent:
-            for file, each in zip(files, stats, strict=True):
-                os.fchown(file, user, group)
-                lent.callback(os.fchown, file, each.st_uid, each.st_gid)
-            ids = [f"--reuid={user}", f"--regid={group}", "--clear-groups"]
-            yield [*_OURSELVES, *ids, "--bounding-set=-all"]
+            if self._user is None:
+                yield [*_OURSELVES]
+            elif _give(files, self._user, lent):
+                ids = [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}"]
+                yield [*_OURSELVES, *ids, "--clear-groups", "--bounding-set=-all"]
+            else:
+                yield [*_OURSELVES, "--bounding-set=-all,+dac_override"]
+
+
+def _give(files: tuple[int, ...], user: pwd.struct_passwd, lent: contextlib.ExitStack) -> bool:
+    """Make *files* the *user*'s until *lent* closes; return False where that is not possible."""
+    stats = [os.fstat(file) for file in files]
+    if any(stat.S_ISBLK(each.st_mode) for each in stats):
+        return False
+    try:
+        for file, each in zip(files, stats, strict=True):
+            os.fchown(file, user.pw_uid, user.pw_gid)
+            lent.callback(os.fchown, file, each.st_uid, each.st_gid)
+    except OSError:
+        lent.close()
+        return False
+    return True
+
+
+def _at_most(kind: int, wanted: int) -> int:
+    """Return the limit *wanted*, or the service's own where that is lower: none can be raised."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def driver(format: Format) -> str:
@@ -156,21 +173,33 @@ def _is_privileged() -> bool:
 
 
 async def _executed(command: Sequence[str], files: tuple[int, ...]) -> _Done:
-    try:
-        process = await asyncio.create_subprocess_exec(
+    done = await _finished(await _started(command, files))
+    if done.code == _NOT_STARTED:
+        raise ImporterError(f"qemu-img does not start ({done.said}); install qemu-utils")
+    return done
+
+
+async def _started(command: Sequence[str], files: tuple[int, ...]) -> asyncio.subprocess.Process:
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_ENVIRONMENT,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             pass_fds=files,
         )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # uvloop forgets a process whose start is cancelled, and leaves it running.
+        await _ended(starting)
+        if not starting.cancelled() and starting.exception() is None:
+            await _killed(starting.result())
+        raise
     except OSError as exc:
         raise ImporterError(f"{command[0]} does not start: {exc.strerror}") from exc
-    done = await _finished(process)
-    if done.code == _NOT_STARTED:
-        raise ImporterError(f"qemu-img does not start ({done.said}); install qemu-utils")
-    return done
 
 
 async def _finished(process: asyncio.subprocess.Process) -> _Done:
@@ -180,10 +209,7 @@ async def _finished(process: asyncio.subprocess.Process) -> _Done:
         out, said = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr))
         code = await process.wait()
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await _reaped(process)
+        await _killed(process)
     return _Done(code, out, _trimmed(said))
 
 
@@ -195,12 +221,18 @@ async def _bounded(pipe: asyncio.StreamReader) -> bytes:
     return bytes(found)
 
 
-async def _reaped(process: asyncio.subprocess.Process) -> None:
-    ended = asyncio.ensure_future(process.wait())
-    while not ended.done():
-        # Killed already: it ends at once, so being cancelled once more can wait for that.
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await _ended(asyncio.ensure_future(process.wait()))
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Wait for *task*, which ends soon, however often the waiting is cancelled."""
+    while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(ended)
+            await asyncio.wait([task])
 
 
 def _trimmed(said: bytes) -> str:
@@ -211,7 +243,7 @@ def _trimmed(said: bytes) -> str:
 
 def _refuse_limited(done: _Done) -> None:
     """Raise UnsupportedImage when one of the limits stopped qemu-img."""
-    if done.code == -signal.SIGXCPU or done.code == -signal.SIGKILL:
+    if done.code == -signal.SIGXCPU:
         limit = "processor time ([qemu_img] info_cpu, convert_cpu)"
     elif done.code in (-signal.SIGABRT, -signal.SIGTRAP) or "allocate memory" in done.said:
         limit = "memory ([qemu_img] memory)"

@@ -35,9 +35,7 @@ async def test_it_does_not_run_as_root(
     tool = folder / "qemu-img"
     tool.write_text("#!/bin/sh\ncat /proc/self/status >&2\nexit 1\n")
     tool.chmod(0o755)
-    monkeypatch.setattr(
-        "importer.formats.qemu_img._ENVIRONMENT", {"PATH": f"{folder}:{os.environ['PATH']}"}
-    )
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setattr("importer.formats.qemu_img._SAID_MOST", 10_000)
     with (tmp_path / "empty").open("w+b") as file, pytest.raises(CorruptImage) as error:
         await qemu_img.info(file.fileno(), Format.QCOW2)
