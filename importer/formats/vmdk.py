@@ -76,10 +76,10 @@ def _check_descriptor(head: bytes) -> None:
     around = head[SECTOR : SECTOR + _DESCRIPTOR_READ].lower()
     if b"parentfilenamehint" in around or "parentfilenamehint" in text:
         raise UnsafeImage("the VMDK names a parent file; consolidate its snapshots first")
-    parent = re.search(r"^parentcid\s*=\s*\"?([0-9a-f]+)", text, re.MULTILINE)
+    parent = re.search(r"^[ \t]*parentcid\s*=\s*\"?([0-9a-f]+)", text, re.MULTILINE)
     if parent and parent[1] != _NO_PARENT:
         raise UnsafeImage("the VMDK is a snapshot of another disk; consolidate them first")
-    kind = re.search(r"^createtype\s*=\s*\"([^\"]*)\"", text, re.MULTILINE)
+    kind = re.search(r"^[ \t]*createtype\s*=\s*\"([^\"]*)\"", text, re.MULTILINE)
     if kind and kind[1] not in _KINDS:
         raise UnsafeImage(
             f"the VMDK is {_shown(kind[1])}, whose extents lie in other files or hosts; make a "
@@ -94,7 +94,7 @@ def _shown(text: str) -> str:
 
 
 def _check_extents(text: str) -> None:
-    extents = re.findall(r"^(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", text, re.MULTILINE)
+    extents = re.findall(r"^[ \t]*(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", text, re.MULTILINE)
     if len(extents) != 1 or extents[0] != "sparse":
         found = _shown(", ".join(extents)) or "missing"
         raise UnsafeImage(

@@ -76,6 +76,8 @@ def with_descriptor(head: bytes, old: bytes, new: bytes) -> bytes:
         (b'SPARSE "', b'VMFS "', "extents are vmfs"),
         (b'SPARSE "', b'SPARSE "/etc/', "not safe"),
         (b"RW ", b'RW 2048 FLAT "/etc/shadow" 0\nRW ', "flat, sparse"),
+        (b"RW ", b'  RW 2048 FLAT "passwd" 0\nRW ', "flat, sparse"),
+        (b"RW ", b'RW\n2048\nFLAT "passwd" 0\nRW ', "flat, sparse"),
         (b"RW ", b"XX ", "missing"),
         (b"parentCID=ffffffff", b"parentCID=12345678", "snapshot"),
         (b"parentCID=ffffffff", b"parentCID=ffffffff\nparentFileNameHint=/etc/shadow", "parent"),
