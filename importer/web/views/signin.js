@@ -26,9 +26,9 @@ export function signIn(error, given) {
     el(
       "p",
       { id: "token-help", className: "help" },
-      "The service prints the page’s address with its token when it starts; the token itself is in the file ",
+      "Unless the configuration names one, it is in the file ",
       el("code", {}, "token"),
-      " of its data directory. It is kept until this tab is closed.",
+      " of the service’s data directory. It is kept until this tab is closed.",
     ),
     el("div", { className: "actions" }, el("button", { className: "primary" }, "Open")),
   );
