@@ -82,7 +82,7 @@ class _Part:
 @contextlib.contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
-        file = os.open(path, flags | os.O_CLOEXEC)
+        file = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise TargetError(f"{path}: {exc.strerror}") from exc
     try:
@@ -102,7 +102,7 @@ def _made(path: Path, length: int) -> Iterator[int]:
             yield file
         except BaseException:
             if not device:
-                path.unlink()
+                path.unlink(missing_ok=True)
             raise
 
 

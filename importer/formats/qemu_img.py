@@ -34,6 +34,7 @@ from importer.units import GiB, KiB, MiB
 _OUTPUT_MOST = 4 * MiB
 _SAID_MOST = 500
 _LEAKS_ONLY, _CANNOT_CHECK, _NOT_STARTED = 3, 63, 127
+_TOO_LARGE = re.compile(r"writing.*File too large")
 _OUR_FILES = re.compile(r"'?/proc/self/fd/\d+'?")
 _OURSELVES = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--pdeathsig=KILL")
 """setpriv(1): whatever happens, the process gets no more rights, and it dies with the service."""
@@ -247,7 +248,7 @@ def _refuse_limited(done: _Done) -> None:
         limit = "processor time ([qemu_img] info_cpu, convert_cpu)"
     elif done.code in (-signal.SIGABRT, -signal.SIGTRAP) or "allocate memory" in done.said:
         limit = "memory ([qemu_img] memory)"
-    elif done.code == -signal.SIGXFSZ or "File too large" in done.said:
+    elif done.code == -signal.SIGXFSZ or _TOO_LARGE.search(done.said):
         limit = "size that its disk can need"
     else:
         return
