@@ -12,10 +12,10 @@ import msgspec
 
 from importer.config import Limits
 from importer.errors import CorruptImage, LimitExceeded, UnsupportedImage
-from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk
+from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk, whole
 from importer.formats.qemu_img import QemuImg
 from importer.formats.skeleton import Part, skeleton
-from importer.formats.wrapped import unwrap
+from importer.formats.wrapped import Inner, unwrap
 from importer.model import Compression, Format, ImageInfo, Readable
 from importer.units import SECTOR, MiB, TiB, human, round_up
 
@@ -129,11 +129,22 @@ async def _inside(
     found: Compression, head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
 ) -> ImageInfo:
     inner = await unwrap(found, head, whole=size is not None and size <= len(head), most=HEAD)
-    content = len(inner.head) if inner.whole else compression.content_size(head)
-    if content is not None and content < len(inner.head):
-        content = None  # There is more than the first zstd frame.
-    info = await inspect_head(inner.head, content, qemu_img, limits)
+    info = await inspect_head(inner.head, _content_size(inner, head), qemu_img, limits)
     return msgspec.structs.replace(info, size=size, compression=found)
+
+
+def _content_size(inner: Inner, head: bytes) -> int | None:
+    """Return the bytes inside, None where nobody knows: zstd tells those of its first frame."""
+    if inner.whole:
+        return len(inner.head)
+    size = compression.content_size(head)
+    if size is None or size < len(inner.head):
+        return None
+    try:
+        whole.check(inner.head, size, recognise.format_of(inner.head))
+    except CorruptImage:
+        return None  # The disk itself says that more follows.
+    return size
 
 
 async def _info(seen: Seen, qemu_img: QemuImg, limits: Limits) -> ImageInfo:

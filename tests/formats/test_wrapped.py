@@ -1,6 +1,7 @@
 """importer/formats/wrapped.py."""
 
 import random
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -91,6 +92,22 @@ async def test_frames_one_after_the_other_are_not_taken_for_the_first(
     head = one + wrapped(tmp_path, images.numbers(0, MiB), "zstd")
     info = await inspect_start(head, len(head), qemu_img, limits)
     assert (info.format, info.virtual_size) == (Format.RAW, None)
+
+
+async def test_a_disk_that_says_it_is_larger_is_believed(
+    tmp_path: Path, qemu_img: QemuImg, limits: Limits
+) -> None:
+    """Where the first frame is shorter than the partition table's disk, more frames follow."""
+    disk = images.raw(tmp_path / "disk.raw")
+    subprocess.run(
+        ["sfdisk", "-q", str(disk)], input=b"label: gpt\n", capture_output=True, check=True
+    )
+    content = disk.read_bytes()
+    halves = [content[: 4 * MiB], content[4 * MiB :]]
+    for parts, expected in [([content], 8 * MiB), (halves, None)]:
+        file = b"".join(wrapped(tmp_path, part, "zstd") for part in parts)[:HEAD]
+        info = await inspect_start(file, None, qemu_img, limits)
+        assert (info.format, info.virtual_size) == (Format.RAW, expected)
 
 
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
