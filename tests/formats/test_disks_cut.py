@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer import config
-from importer.errors import ImporterError
+from importer.errors import CorruptImage, ImporterError
 from importer.formats.disks import Disks
 from importer.formats.qemu_img import QemuImg
-from importer.model import Format
+from importer.model import Format, WantedFormat
 from importer.units import KiB, MiB
 from tests import images
 
@@ -62,6 +63,37 @@ async def _accept(path: Path, format: Format) -> None:
     info = await disks().measure(path, format)
     assert info.format is format
     await disks().verify(path, format)
+
+
+@pytest.mark.parametrize("wanted", ["raw", "qcow2"])
+async def test_an_odd_length_is_filled_up_to_a_sector(wanted: WantedFormat, tmp_path: Path) -> None:
+    """A raw disk whose last sector is short becomes a disk of whole sectors."""
+    path = images.raw(tmp_path / "disk.raw", 3 * MiB + 100)
+    info = await disks().measure(path, Format.RAW)
+    await disks().convert(path, Format.RAW, tmp_path / "made", wanted)
+    assert info.virtual_size == 3 * MiB + 512 == images.virtual_size(tmp_path / "made", wanted)
+    assert images.same(path, "raw", tmp_path / "made", wanted)
+
+
+@pytest.mark.parametrize("wanted", ["raw", "qcow2"])
+async def test_an_iso_converts(wanted: WantedFormat, tmp_path: Path) -> None:
+    """An ISO is raw to qemu-img, and is never opened as anything else."""
+    path = images.hybrid_iso(tmp_path / "disk.iso")
+    await disks().verify(path, Format.ISO)
+    await disks().convert(path, Format.ISO, tmp_path / "made", wanted)
+    assert images.same(path, "raw", tmp_path / "made", wanted)
+
+
+async def test_one_table_in_many_places_is_refused(tmp_path: Path) -> None:
+    """A small file whose L1 names one L2 table over and over cannot keep the service busy."""
+    path = images.make("qcow2-small", tmp_path)
+    content = bytearray(path.read_bytes())
+    l1_size, l1_offset = struct.unpack_from(">IQ", content, 36)
+    table = content[l1_offset : l1_offset + 8] * l1_size
+    content[l1_offset : l1_offset + len(table)] = table
+    path.write_bytes(content[: 100 * KiB])
+    with pytest.raises(CorruptImage, match="one L2 table in several places"):
+        await disks().verify(path, Format.QCOW2)
 
 
 @settings(max_examples=40)
