@@ -20,7 +20,7 @@ _DATA_FILE_NAME = 0x44415441
 _L1_MOST = 32 * MiB
 _REFCOUNTS_MOST = 8 * MiB
 _FILE_MOST = 1 << 56
-_NAME_MOST = 1023
+_NAME_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def parse(head: bytes) -> Header:
 
 
 def _name(head: bytes, offset: int, length: int) -> str:
-    """Return a file's name as the header has it, quoted, for a message."""
-    return repr(head[offset : offset + min(length, _NAME_MOST)].decode(errors="replace"))
+    """Return a file's name as the header has it, quoted and cut, for a message."""
+    return repr(head[offset : offset + min(length, _NAME_SHOWN)].decode(errors="replace"))
 
 
 def _features(head: bytes, cluster_bits: int) -> int:
