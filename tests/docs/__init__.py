@@ -1,0 +1,1 @@
+"""The pages of docs/ are compared with the code that they tell of."""
