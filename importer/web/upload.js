@@ -32,6 +32,14 @@ export class Uploads extends EventTarget {
     this.#next();
   }
 
+  /** The service says that it failed, or somebody cancelled it: send no more, but keep the file. */
+  halt(uid) {
+    const upload = this.of(uid);
+    if (!upload || !["waiting", "sending"].includes(upload.state)) return;
+    upload.request?.abort();
+    this.#end(upload, BROKEN_OFF);
+  }
+
   /** Stop sending, and forget the file. */
   drop(uid) {
     const upload = this.of(uid);

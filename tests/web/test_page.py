@@ -163,6 +163,24 @@ async def test_a_file_that_is_no_image(browser: Browser, served: Served, tmp_pat
         await expect(there.page.locator('[data-name="download"]')).to_have_count(0)
 
 
+async def test_a_large_file_that_is_no_image(
+    browser: Browser, served: Served, tmp_path: Path
+) -> None:
+    """Once the service has refused a file, no more of it is sent, and it can be sent again."""
+    file = tmp_path / "large.qcow2"
+    file.write_bytes(b"<!doctype html>" + b" " * (32 << 20))
+    async with visit(browser, served.page) as there:
+        await there.slow_down(4 << 20)
+        await there.upload(file)
+        assert "not-an-image" in await there.state("large", "Failed")
+        again = there.page.get_by_role("button", name="Upload large")
+        await expect(again).to_have_text("Upload again")
+        await expect(there.page.locator('[data-name="large"] progress')).to_be_hidden()
+        async with there.page.expect_request(lambda request: request.method == "PUT"):
+            await again.click()
+        await there.state("large", "Failed")
+
+
 async def test_a_wrong_checksum(browser: Browser, served: Served, disk: Path) -> None:
     """Both checksums are shown, and the same file may be sent again at once."""
     wrong = f"sha256:{'0' * 64}"

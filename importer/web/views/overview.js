@@ -109,7 +109,9 @@ export class Overview {
     this.#phases.set(image.uid, phase);
     if (!before || before === phase) return;
     announce(`${image.name}: ${phase}`);
-    if (OVER.has(phase)) this.#refreshClasses();
+    if (!OVER.has(phase)) return;
+    if (phase !== "Ready") this.context.uploads.halt(image.uid);
+    this.#refreshClasses();
   }
 
   #row(uid) {

@@ -140,7 +140,7 @@ export class Row {
 
   #error(status, upload) {
     const problem = this.failure ?? status.error ?? (upload?.state === "failed" ? upload.error : null);
-    this.error.hidden = !problem || status.phase === "Ready";
+    this.error.hidden = !problem || ["Ready", "Cancelled"].includes(status.phase);
     if (this.error.hidden) return;
     say(this.message, problem.message);
     const again = status.phase === "Pending" && status.error && !upload ? " · is tried again" : "";
