@@ -25,7 +25,7 @@ from importer.api.service import ServiceRoutes
 from importer.config import Config
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
-from importer.formats.inspect import inspect_head, inspect_readable
+from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
@@ -83,7 +83,7 @@ async def service(
         probe = await sources.probe(url)
         if probe.readable is not None:
             return await inspect_readable(probe.readable, qemu_img, config.limits)
-        return await inspect_head(probe.head, probe.size, qemu_img, config.limits)
+        return await inspect_start(probe.head, probe.size, qemu_img, config.limits)
 
     def open_url(record: Record) -> Source:
         source = record.image.spec.source

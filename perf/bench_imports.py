@@ -112,7 +112,7 @@ async def main(smoke: bool) -> list[dict[str, Any]]:
                     "upload dense",
                     upload(bench, dense),
                     "curl -T into a hashing sink",
-                    tool(f"curl -sSf -T {dense} {plain_sink}/", Path(folder) / "sunk"),
+                    tool(f"curl -sSf -T {dense} {plain_sink}/sunk", Path(folder) / "sunk"),
                 ),
                 (
                     "url dense",
@@ -142,7 +142,7 @@ async def main(smoke: bool) -> list[dict[str, Any]]:
                     figure("imports", "ratio", ratios(mine, tools), what=name, baseline=baseline)
                 )
             async with sink(Path(folder), "--durable") as durable:
-                curl = tool(f"curl -sSf -T {dense} {durable}/", Path(folder) / "sunk")
+                curl = tool(f"curl -sSf -T {dense} {durable}/sunk", Path(folder) / "sunk")
                 mine, tools = await in_turns(runs, upload(bench, dense), curl)
                 baseline = "curl -T into a hashing sink with fsync"
                 pair = ratios(mine, tools)

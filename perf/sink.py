@@ -29,7 +29,7 @@ async def main(path: Path, durable: bool) -> None:
         return web.Response(text=digest.hexdigest())
 
     app = web.Application(client_max_size=1 << 50)
-    app.router.add_put("/", take)
+    app.router.add_put("/{name}", take)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

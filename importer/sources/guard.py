@@ -3,7 +3,7 @@
 Decided on the address that a socket is about to connect to, after DNS, at every redirect and every
 retry; so neither a literal, nor a redirect, nor a name that changes its address gets past. Only
 global unicast is allowed unless ``[url] allow_addresses`` says otherwise. IPv4 inside IPv6 is
-unpacked first: Python's `ipaddress` calls several of those forms global.
+unpacked first.
 """
 
 import re
@@ -28,20 +28,35 @@ from importer.sources.secrets import shown
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
-# RFC 6052 and RFC 8215: NAT64; RFC 3056: 6to4; RFC 4291 section 2.5.5.1: IPv4-compatible.
+# RFC 6052: NAT64; RFC 4291 section 2.5.5.1: IPv4-compatible.
 _NAT64 = IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = IPv6Network("::/96")
-_NOT_GLOBAL = (
-    _NAT64_LOCAL,
-    IPv6Network("fec0::/10"),  # RFC 3879: site-local, withdrawn but routed in places
-    IPv6Network("2001::/23"),  # RFC 2928: protocol assignments, Teredo among them
-    IPv6Network("3fff::/20"),  # RFC 9637: documentation
-    IPv6Network("5f00::/16"),  # RFC 9602: segment routing
-    _COMPATIBLE,
-    IPv4Network("192.0.0.0/24"),  # RFC 6890: protocol assignments; a cloud's metadata lives there
-    IPv4Network("192.88.99.0/24"),  # RFC 7526: 6to4 relays, withdrawn
-    IPv4Network("168.63.129.16/32"),  # Azure's host, reachable from every machine there
+_GLOBAL_6 = (IPv6Network("2000::/3"), _NAT64)
+"""IANA's IPv6 address space: nothing else is global unicast, but for NAT64's own prefix."""
+
+# IANA's special-purpose registries. Python's is_global is not asked: its answers differ from one
+# patch release to the next.
+_SPECIAL = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # a cloud's metadata lives there
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",  # multicast, reserved, broadcast
+        "168.63.129.16/32",  # Azure's host, reachable from every machine there
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2001:db8::/32",
+        "3fff::/20",
+    )
 )
 
 
@@ -103,9 +118,9 @@ def spellings(address: Address) -> tuple[Address, ...]:
 def is_public(address: Address) -> bool:
     """Say whether *address*, and every IPv4 address inside it, is global unicast."""
     address = spellings(address)[-1]
-    if address.is_multicast or not address.is_global:
+    if any(address in network for network in _SPECIAL):
         return False
-    if any(address in network for network in _NOT_GLOBAL):
+    if isinstance(address, IPv6Address) and not any(address in net for net in _GLOBAL_6):
         return False
     return all(is_public(form) for form in inside(address))
 
@@ -116,9 +131,7 @@ def inside(address: Address) -> Iterator[IPv4Address]:
         return
     if address.sixtofour:
         yield address.sixtofour
-    if address.teredo:
-        yield from address.teredo
-    if address in _NAT64 or address in _COMPATIBLE:
+    if address in _NAT64:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 

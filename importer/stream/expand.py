@@ -7,7 +7,6 @@ Raises: CorruptImage when a member is damaged, when the file ends inside one, or
 else follows; UnsupportedImage when it wants more memory than MEMORY.
 """
 
-import asyncio
 import bz2
 import lzma
 import sys
@@ -19,7 +18,8 @@ from isal import igzip_lib
 from importer.errors import CorruptImage, UnsupportedImage
 from importer.model import Compression
 from importer.stream.pipe import Chunks, Stage
-from importer.units import MiB
+from importer.stream.threads import in_thread
+from importer.units import KiB, MiB
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,6 +29,10 @@ else:
 STEP = MiB
 """Most bytes that one step makes. A 64 KiB chunk of zstd's zeros expands to 2 GiB, so without a
 bound a small file could fill the memory."""
+
+PIECE = 64 * KiB
+"""Most bytes that a member is given at once. What follows a member's end is copied, so a file of
+many tiny members would cost the square of its chunks."""
 
 MEMORY = 160 * MiB
 """Most that a decompressor may hold; ``xz -9`` needs 65 MiB, ``zstd --ultra -22`` 128 MiB."""
@@ -65,35 +69,70 @@ def expand(compression: Compression) -> Stage:
     """Return the stage that undoes *compression*."""
 
     async def expanded(chunks: Chunks) -> Chunks:
-        member: _Member | None = None
+        file = _File(compression)
         async for chunk in chunks:
-            data = chunk
-            while data or (member and not member.needs_input and not member.eof):
-                if member is None:
-                    if not (data := data.lstrip(b"\0")):
-                        break
-                    member = _OPEN[compression]()
-                out = await asyncio.to_thread(_step, compression, member, data)
+            rest = memoryview(chunk)
+            while rest or file.has_more:
+                out, rest = await in_thread(file.step, rest)
                 if out:
                     yield out
-                data = member.unused_data if member.eof else b""
-                member = None if member.eof else member
-        if member is not None:
+        if file.is_inside:
             raise CorruptImage(f"{compression} data ends too early; the file was cut off")
 
     return expanded
 
 
-def expand_head(compression: Compression, head: bytes, size: int) -> bytes:
-    """Return the first *size* bytes, at most, of what *head*, the start of a file, expands to."""
-    member = _OPEN[compression]()
-    out = bytearray(_step(compression, member, head, size))
-    while len(out) < size and not member.needs_input and not member.eof:
-        out += _step(compression, member, b"", size - len(out))
-    return bytes(out)
+class _File:
+    """A compressed file being expanded, member after member."""
+
+    def __init__(self, compression: Compression) -> None:
+        self._compression = compression
+        self._member: _Member | None = None
+
+    @property
+    def is_inside(self) -> bool:
+        """A member has begun and not ended."""
+        return self._member is not None
+
+    @property
+    def has_more(self) -> bool:
+        """The member has bytes to give before it wants any."""
+        return self._member is not None and not self._member.needs_input
+
+    def step(self, data: memoryview) -> tuple[bytes, memoryview]:
+        """Return STEP bytes more, or fewer, and what of *data* is left for the next step."""
+        out: list[bytes] = []
+        room = STEP
+        while room > 0 and (data or self.has_more):
+            if self._member is None:
+                if not (data := _without_padding(data)):
+                    break
+                self._member = _OPEN[self._compression]()
+            made, data = self._more(self._member, data, room)
+            out.append(made)
+            room -= len(made)
+        return b"".join(out), data
+
+    def _more(self, member: _Member, data: memoryview, most: int) -> tuple[bytes, memoryview]:
+        piece = b"" if self.has_more else bytes(data[:PIECE])
+        made = _step(self._compression, member, piece, most)
+        if not member.eof:
+            return made, data[len(piece) :]
+        self._member = None
+        unused = member.unused_data
+        if piece or not unused:
+            return made, data[len(piece) - len(unused) :]
+        return made, memoryview(unused + data)  # from a piece that is gone
 
 
-def _step(compression: Compression, member: _Member, data: bytes, most: int = STEP) -> bytes:
+def _without_padding(data: memoryview) -> memoryview:
+    start = 0
+    while start < len(data) and data[start] == 0:
+        start += 1
+    return data[start:]
+
+
+def _step(compression: Compression, member: _Member, data: bytes, most: int) -> bytes:
     try:
         return member.decompress(data, most)
     except _DAMAGED as exc:

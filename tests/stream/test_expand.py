@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from importer.errors import CorruptImage, ImporterError, UnsupportedImage
 from importer.model import Compression
-from importer.stream.expand import STEP, expand, expand_head
+from importer.stream.expand import STEP, expand
 from importer.stream.pipe import Chunks, Pipe
 from importer.units import MiB
 
@@ -90,11 +90,11 @@ async def test_damage_is_found_or_harmless(compression: Compression, at: int, va
 
 
 @every
-async def test_the_head_alone_tells_the_start(compression: Compression) -> None:
-    """The first bytes of a compressed file are enough for the first bytes of the plain one."""
-    plain = b"head" * 1000 + bytes(8 * MiB)
-    packed = PACK[compression](plain)
-    assert expand_head(compression, packed[:MiB], 4000) == plain[:4000]
+async def test_many_tiny_members_are_one_file(compression: Compression) -> None:
+    """Thousands of members of a few bytes each come out as one, in whole steps."""
+    plain, largest = await expanded(compression, PACK[compression](b"tiny") * 5000)
+    assert plain == b"tiny" * 5000
+    assert largest == len(plain)
 
 
 @pytest.mark.parametrize(
