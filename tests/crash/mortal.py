@@ -14,9 +14,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
-from importer.formats.disks import Disks
-
 from importer.app import listening, service
+from importer.formats.disks import Disks
 from importer.formats.qemu_img import QemuImg
 from importer.model import ImageInfo, Placed, StorageClass
 from importer.stream.pipe import Chunks
