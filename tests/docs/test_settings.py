@@ -2,12 +2,13 @@
 
 import ast
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from importer import config
-from tests.docs.pages import page, rows, section, ticked
+from tests.docs.pages import PAGES, page, rows, section, ticked
 
 SOURCE = ast.parse(Path(config.__file__).read_text())
 _PATHS = {("service", "data"): "~/.local/share/importer"}
@@ -81,3 +82,16 @@ def test_secrets_are_named() -> None:
     """The page says which settings are shown as ***, and no others."""
     sentence = section(page("settings"), "## Secrets").partition(" are shown")[0]
     assert {f"{group}.{name}" for group, name in config.SECRETS} == set(ticked(sentence))
+
+
+def test_settings_that_are_named_exist() -> None:
+    """``[section] name`` in a page, a message or a comment is a setting."""
+    known = {(group, name) for group, name, _ in config.settings()}
+    groups = "|".join({group for group, _ in known})
+    named = {
+        found
+        for path in [*PAGES, *Path(config.__file__).parent.rglob("*.py")]
+        for found in re.findall(rf"\[({groups})\] ([a-z_]+)", path.read_text())
+    }
+    assert len(named) > 12
+    assert named <= known
