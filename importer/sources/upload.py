@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from importer.errors import UploadIncomplete
 from importer.sources import Opened
 from importer.stream.pipe import Chunks
-from importer.units import MiB
+from importer.units import CHUNK, MiB
 
 _CONTINUED = web.RequestKey("continued", bool)
 
@@ -46,8 +46,7 @@ class Body:
         size = 0
         while True:
             try:
-                async with asyncio.timeout(self._stall):
-                    chunk = await self._read()
+                chunk = await self._next()
             except TimeoutError as exc:
                 raise UploadIncomplete(
                     f"the client sent nothing for {self._stall:g} s after {size} bytes; send again"
@@ -62,10 +61,25 @@ class Body:
             size += len(chunk)
             yield chunk
 
-    async def _read(self) -> bytes:
-        if isinstance(self._content, aiohttp.StreamReader):
-            return await self._content.readany()
-        return bytes(await self._content.read_chunk(MiB))
+    async def _next(self) -> bytes:
+        """Return about CHUNK bytes, fewer only at the end."""
+        parts: list[bytes] = []
+        missing, loop = CHUNK, asyncio.get_running_loop()
+        async with asyncio.timeout(self._stall) as patience:
+            while missing > 0 and (part := await self._part()):
+                parts.append(part)
+                missing -= len(part)
+                patience.reschedule(loop.time() + self._stall)
+        return b"".join(parts)
+
+    async def _part(self) -> bytes:
+        """Return what has come, as it came: joined once only, by `_next`."""
+        if isinstance(self._content, aiohttp.BodyPartReader):
+            return bytes(await self._content.read_chunk(MiB))
+        while True:
+            part, _ = await self._content.readchunk()
+            if part or self._content.at_eof():
+                return part  # an empty one before the end only ends an HTTP chunk
 
 
 async def go_ahead(request: web.Request) -> None:

@@ -35,8 +35,9 @@ class Digests:
 
     async def hashed(self, chunks: Chunks) -> Chunks:
         """Let *chunks* pass; each is hashed in a thread while the next stage already has it."""
+        loop = asyncio.get_running_loop()
         async for chunk in chunks:
-            work = asyncio.ensure_future(asyncio.to_thread(self.update, chunk))
+            work = loop.run_in_executor(None, self.update, chunk)
             try:
                 yield chunk
             finally:

@@ -5,7 +5,9 @@ to a file that the clean-up has closed or removed already.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -14,15 +16,15 @@ T = TypeVar("T")
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what *work* returns; when cancelled meanwhile, let it end before saying so."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    # Not asyncio.to_thread: its task and its copy of the context double the price of a hop.
+    call = functools.partial(work, *args, **kwargs)
+    future = asyncio.get_running_loop().run_in_executor(None, call)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not report it as lost
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # looked at, so that asyncio does not report it as lost
         raise

@@ -4,6 +4,7 @@ A regular file gets holes; a block device is told to zero the range (``BLKZEROOU
 which costs no data on the wire to it where the device can, and writes zeros where it cannot.
 """
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -24,9 +25,9 @@ P = ParamSpec("P")
 BLOCK = 4 * KiB
 """Zeros are looked for in blocks of this size: that of a page and of most file systems."""
 
-FLUSH = 64 * MiB
-"""Bytes after which the disk is asked to begin writing, so that the last fsync has little to do
-and dirty pages do not pile up in the memory."""
+FLUSH = 16 * MiB
+"""Bytes after which the disk is made to write, while more come: the last fsync has little to do
+then, and dirty pages do not pile up in the memory."""
 
 _BLKZEROOUT = 0x127F
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -67,8 +68,20 @@ class SparseWriter:
 
     async def write(self, chunks: Chunks) -> Written:
         """Write *chunks* to their end and make them durable. Raises NoSpace, TargetError."""
-        async for chunk in chunks:
-            await in_thread(self._guarded, self._write, chunk)
+        flushing: asyncio.Future[None] | None = None
+        try:
+            async for chunk in chunks:
+                await in_thread(self._guarded, self._write, chunk)
+                if self._unflushed >= FLUSH:
+                    self._unflushed = 0
+                    if flushing:
+                        await flushing  # one at a time: what is dirty stays bounded
+                    flushing = asyncio.ensure_future(in_thread(self._guarded, self._flush))
+        finally:
+            if flushing:
+                await asyncio.wait([flushing])
+        if flushing:
+            await flushing
         await in_thread(self._guarded, self._end)
         return Written(self._size, self._written)
 
@@ -104,8 +117,6 @@ class SparseWriter:
                 self._zero(self._size + start, end - start)
         self._size += len(chunk)
         self._unflushed += len(chunk)
-        if self._unflushed >= FLUSH:
-            self._flush()
 
     def _zero(self, offset: int, length: int) -> None:
         try:
@@ -117,7 +128,6 @@ class SparseWriter:
                 _write_all(self._fd, piece, at)
 
     def _flush(self) -> None:
-        self._unflushed = 0
         os.fdatasync(self._fd)
         if not self._device and _free(self._fd) < self._reserve:
             raise self._full()

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from tests import images
+from tests.servers.held import Gate, held
 from tests.servers.running import Client, config, running
 from tests.servers.web import WebServer
 
@@ -339,25 +340,51 @@ async def test_a_file_that_is_in_the_way(client: Client, qcow2: bytes) -> None:
     stranger.unlink()
 
 
-@pytest.mark.parametrize("phase", ["Pending", "Inspecting", "Transferring", "Processing"])
-async def test_cancelling(client: Client, tmp_path: Path, phase: str) -> None:
+@pytest.mark.parametrize("phase", ["Pending", "Inspecting", "Transferring"])
+async def test_cancelling_while_the_source_is_waited_for(
+    client: Client, tmp_path: Path, phase: str
+) -> None:
     """In every phase a cancel ends the import and leaves nothing but its record."""
-    content = images.raw(tmp_path / "c.raw", 32 * MiB, data=32 * MiB).read_bytes()
-    stall = {"Inspecting": 1000, "Transferring": 2 * MiB}.get(phase)
-    async with WebServer(content, stall_after=stall) as server:
-        if phase == "Pending":
-            server.stall_after = 1000
-            for number in range(4):  # as many as workers
-                await client.fetch(f"busy-{number}", server.url())
-                await client.until(f"busy-{number}", "Inspecting")
-        await client.fetch("bad", server.url(), format="qcow2", retries=0)
+    content = images.raw(tmp_path / "c.raw", 8 * MiB, data=8 * MiB).read_bytes()
+    async with WebServer(
+        content, stall_after=2 * MiB if phase == "Transferring" else 1000
+    ) as server:
+        busy = 4 if phase == "Pending" else 0  # as many as workers
+        for number in range(busy):
+            await client.fetch(f"busy-{number}", server.url())
+            await client.until(f"busy-{number}", "Inspecting")
+        await client.fetch("bad", server.url(), retries=0)
         await client.until("bad", phase)
         status, image = await client.ask("POST", "/v1/images/bad/cancel")
         assert (status, image["status"]["phase"]) == (200, "Cancelled")
-        for number in range(4 if phase == "Pending" else 0):
+        for number in range(busy):
             assert (await client.ask("DELETE", f"/v1/images/busy-{number}"))[0] == 204
     status, answer = await client.ask("POST", "/v1/images/bad/cancel")
     assert (status, slug(answer)) == (409, "wrong-phase")
+
+
+@pytest.mark.parametrize(
+    ("step", "phase"),
+    [("prepare", "Preparing"), ("finish", "Processing"), ("finished", "Processing")],
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_cancelling_while_the_target_works(
+    tmp_path: Path, step: str, phase: str, method: str
+) -> None:
+    """A cancel or a delete while the target prepares, or with the image made but not yet Ready."""
+    content = images.make("qcow2", tmp_path).read_bytes()
+    settings, gate = config(tmp_path / "data"), Gate(step)
+    async with running(settings, held(settings, gate)) as client:
+        upload = asyncio.create_task(client.put("bad", content, format="raw"))
+        await gate.reached.wait()
+        assert (await client.image("bad"))["status"]["phase"] == phase
+        path = "/v1/images/bad/cancel" if method == "POST" else "/v1/images/bad"
+        status, _ = await client.ask(method, path)
+        assert status == (200 if method == "POST" else 204)
+        status, answer = await upload
+        assert (status, slug(answer)) == (409, "cancelled")
+        assert client.files() == []
+        assert await client.names() == {}
 
 
 async def test_deleting_while_it_runs(client: Client) -> None:

@@ -75,6 +75,7 @@ class Client:
                     image = await self.image(name)
                     if image["status"]["phase"] in wanted:
                         return image
+                    assert image["status"]["phase"] not in OVER, image
         raise AssertionError("the event stream ended")
 
     async def names(self) -> dict[str, str]:
