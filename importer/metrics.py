@@ -4,10 +4,17 @@ docs/metrics.md lists the names. No image's name is ever a label, so the number 
 of the storage classes times a fixed set.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from importer import __version__
-from importer.model import Phase, StorageClass
+from importer.model import OVER, Phase, StorageClass
 from importer.units import MiB
 
 _CLASS = ("backend", "storage_class", "engine")
@@ -22,6 +29,8 @@ class Metrics:
     """Every metric of one service, in a registry of its own."""
 
     def __init__(self) -> None:
+        # A _created series beside every other one would double their number.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._bytes = Counter(
             "importer_bytes",
@@ -96,11 +105,13 @@ class ClassMetrics:
 
     def entered(self, phase: Phase) -> None:
         """An image is in *phase* now."""
-        self._all._active.labels(*self._class, phase.value).inc()
+        if phase not in OVER:
+            self._all._active.labels(*self._class, phase.value).inc()
 
     def left(self, phase: Phase) -> None:
         """An image is in *phase* no more."""
-        self._all._active.labels(*self._class, phase.value).dec()
+        if phase not in OVER:
+            self._all._active.labels(*self._class, phase.value).dec()
 
     def transferred(self, guest_bytes: int, seconds: float) -> None:
         """Record the rate of a transfer that came to its end."""

@@ -17,6 +17,7 @@ from importer.api.problems import Handler
 from importer.config import Service
 from importer.errors import OriginRefused, Unauthorized
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
 
 
@@ -62,6 +63,7 @@ class Door:
 
     def _refuse_unknown(self, request: web.Request) -> None:
         if self._token is None:
+            self._refuse_rebound(request)
             return
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         given = given.strip() if kind.lower() == "bearer" else ""
@@ -70,6 +72,13 @@ class Door:
         if request.path == "/metrics" and self._scrape_token and _same(given, self._scrape_token):
             return
         raise Unauthorized("the bearer token is missing or wrong; the right one is in DATA/token")
+
+    def _refuse_rebound(self, request: web.Request) -> None:
+        """Without a token, refuse a name that another site has bound to this machine."""
+        if request.url.host not in _LOOPBACK:
+            raise OriginRefused(
+                f"without a token only loopback's own names are served, not {request.url.host}"
+            )
 
     def _refuse_foreign(self, request: web.Request) -> None:
         """Refuse what another site's page sends: browsers name it in ``Origin``."""

@@ -134,7 +134,7 @@ class Attempt:
         )
 
     def _count(self, written: Written) -> None:
-        self.metrics.passed("wire", self.meter.size)
+        self.metrics.passed("wire", written.size)
         self.metrics.passed("written", written.data)
         self.metrics.passed("skipped", written.size - written.data)
         self.metrics.stalled(self.meter.upstream, self.meter.downstream)

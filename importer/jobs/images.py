@@ -20,6 +20,7 @@ from importer.model import (
     ImageRequest,
     Phase,
     Spec,
+    Status,
     StorageClass,
     UploadSource,
     UrlSource,
@@ -67,6 +68,7 @@ class Images:
 
         Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused.
         """
+        self._runner.refuse_when_stopping()
         record = self._record(request)
         await self._store.add(record.image, record.secret)
         self._hub.publish(Event(record.image))
@@ -100,6 +102,7 @@ class Images:
 
     async def retry(self, namespace: str, name: str) -> Image:
         """Queue a failed image again. Raises NotFound, WrongPhase."""
+        self._runner.refuse_when_stopping()
         record = await self._existing(namespace, name)
         if record.image.phase is not Phase.FAILED:
             raise WrongPhase(f"image {name} is {record.image.phase}; only Failed is tried again")
@@ -129,12 +132,14 @@ class Images:
             spec = msgspec.structs.replace(spec, source=source)
         storage_class = spec.storage_class or next(iter(self._shelves))
         spec = msgspec.structs.replace(spec, storage_class=storage_class, backend="local")
+        created = now()
         image = Image(
             name=request.name,
             namespace=request.namespace,
             uid=str(uuid.uuid4()),
-            created_at=now(),
+            created_at=created,
             spec=spec,
+            status=entered(Status(), Phase.PENDING, created),
         )
         self._check(image, request.spec.backend)
         return Record(image, secret)
@@ -193,7 +198,10 @@ def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
         raise WrongPhase(f"image {image.name} comes from a URL, not from an upload")
     if is_running or image.phase not in (Phase.PENDING, Phase.FAILED):
         raise NameTaken(f"image {image.name} is being uploaded already")
-    for field in ("storage_class", "format", "checksum"):
-        asked, has = getattr(wanted, field), getattr(image.spec, field)
+    for asked, has, field in (
+        (wanted.storage_class, image.spec.storage_class, "storageClass"),
+        (wanted.format, image.spec.format, "format"),
+        (wanted.checksum, image.spec.checksum, "checksum"),
+    ):
         if asked is not None and asked != has:
             raise CallerError(f"{field} is {asked} here, but image {image.name} has {has}")

@@ -62,6 +62,12 @@ class Job:
     received: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the source has given its last byte, or the job is over."""
 
+    @property
+    def is_waiting_upload(self) -> bool:
+        """A client's connection is held open for it, and nothing is read yet."""
+        is_upload = isinstance(self.image.spec.source, UploadSource)
+        return is_upload and self.image.phase is Phase.PENDING
+
 
 class Runner:
     """The imports of one service."""
@@ -91,7 +97,10 @@ class Runner:
     async def start(self) -> None:
         """Clean up after a crash, queue again what was running, and go on."""
         for record in await self._store.all():
-            await self._recover(record)
+            try:
+                await self._recover(record)
+            except ImporterError:  # of one image, as its class being configured no more
+                log.exception("an image cannot be taken up", image=record.image.name)
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
@@ -106,16 +115,20 @@ class Runner:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
 
+    def refuse_when_stopping(self) -> None:
+        """Raise ShuttingDown once the service is told to stop."""
+        if self._stopping:
+            raise ShuttingDown("the service is stopping; try again when it is back")
+
     def begin(self, record: Record) -> Job:
         """Import *record*'s image from its URL, when its turn comes."""
         return self._begin(record.image, lambda: self._open_url(record))
 
     def begin_upload(self, image: Image, body: Source) -> Job:
         """Import *image* from *body*. Raises TooManyUploads, WrongPhase."""
-        if self._queue.waiting >= self._config.jobs.waiting_uploads:
-            raise TooManyUploads(
-                f"{self._queue.waiting} imports wait already; try again in a while"
-            )
+        waiting = sum(job.is_waiting_upload for job in self._jobs.values())
+        if waiting >= self._config.jobs.waiting_uploads:
+            raise TooManyUploads(f"{waiting} uploads wait already; try again in a while")
         return self._begin(image, lambda: body)
 
     def is_running(self, image: Image) -> bool:
@@ -137,8 +150,9 @@ class Runner:
         return job.image
 
     async def delete(self, record: Record) -> None:
-        """Stop, remove from the target, and forget."""
+        """Stop, remove from the target, and forget. Raises NotFound when its class is gone."""
         image = record.image
+        self.shelf_of(image)
         await self._store.doom(image)
         job = self._jobs.get(image.uid)
         if job and job.task and not job.whole:
@@ -162,14 +176,15 @@ class Runner:
         """Return the shelf that *image* is on or goes to. Raises NotFound."""
         name = image.spec.storage_class or next(iter(self._shelves))
         if name not in self._shelves:
-            raise NotFound(f"storage class {name} of image {image.name} is configured no more")
+            raise NotFound(
+                f"storage class {name} of image {image.name} is configured no more; put it back"
+            )
         return self._shelves[name]
 
     def _begin(self, image: Image, source: Callable[[], Source]) -> Job:
         if image.uid in self._jobs:
             raise WrongPhase(f"image {image.name} is being imported already")
-        if self._stopping:
-            raise ShuttingDown("the service is stopping; try again when it is back")
+        self.refuse_when_stopping()
         job = self._jobs[image.uid] = Job(image)
         self._metrics_of(image).entered(image.phase)
         self._publish(image)
@@ -295,7 +310,7 @@ class Runner:
         metrics.left(before)
         metrics.entered(phase)
         seconds = seconds_in(job.image.status, before)
-        if before in RUNNING and seconds is not None:
+        if seconds is not None:
             metrics.phase(before, outcome, seconds)
         self._publish(job.image)
 
@@ -309,6 +324,7 @@ class Runner:
 
     async def _recover(self, record: Record) -> None:
         image = record.image
+        self.shelf_of(image)
         if record.deleting:
             await self._remove(image)
         elif image.phase is Phase.READY:

@@ -169,6 +169,7 @@ class Store:
         return await asyncio.shield(future)
 
     def _open(self) -> None:
+        self._path.touch(mode=0o600)
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")

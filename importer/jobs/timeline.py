@@ -6,16 +6,16 @@ from datetime import datetime
 import msgspec
 
 from importer.errors import ImporterError
-from importer.model import RUNNING, Phase, PhaseTime, Problem, Progress, Status
+from importer.model import OVER, RUNNING, Phase, PhaseTime, Problem, Progress, Status
 
 _WINDOW = 5.0
 """Seconds over which a rate is taken: long enough to be steady, short enough to be of now."""
 
 
 def entered(status: Status, phase: Phase, at: datetime) -> Status:
-    """Return *status* as *phase* begins: the phase before gets its seconds."""
-    phases = () if phase is Phase.INSPECTING else _closed(status.phases, at)
-    if phase in RUNNING:
+    """Return *status* as *phase* begins: the one before gets its seconds, a new try a new list."""
+    phases = () if phase is Phase.PENDING else _closed(status.phases, at)
+    if phase not in OVER:
         phases += (PhaseTime(name=phase, started_at=at),)
     error = None if phase in RUNNING | {Phase.READY} else status.error
     return msgspec.structs.replace(status, phase=phase, phases=phases, progress=None, error=error)

@@ -199,7 +199,7 @@ async def test_phases_have_their_seconds(client: Client, disks: Path) -> None:
     _, image = await client.put("disk", content)
     phases = image["status"]["phases"]
     names = [phase["name"] for phase in phases]
-    assert names == ["Inspecting", "Preparing", "Transferring", "Processing"]
+    assert names == ["Pending", "Inspecting", "Preparing", "Transferring", "Processing"]
     assert all(phase["seconds"] >= 0 for phase in phases)
 
 

@@ -475,3 +475,15 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
         _, err = await process.communicate()
     assert process.returncode == 2
     assert b"cannot listen" in err
+
+
+async def test_without_a_token_only_loopback_names_are_served(tmp_path: Path) -> None:
+    """A page whose name was rebound to this machine is refused, whatever its Origin says."""
+    settings = config(tmp_path / "data", service={"no_token": True})
+    async with running(settings) as client, aiohttp.ClientSession() as nobody:
+        url = f"{client.base}/v1/images"
+        async with nobody.get(url) as response:
+            assert response.status == 200
+        rebound = {"Host": "evil.test", "Origin": "http://evil.test"}
+        async with nobody.get(url, headers=rebound) as response:
+            assert response.status == 403
