@@ -5,7 +5,8 @@ only qemu can lay them out. Who holds the device stands in a claim file, ``<clas
 spool. No half image is left on a device: its first and last MiB are wiped, so nothing boots.
 """
 
-import stat
+import errno
+import os
 from pathlib import Path
 
 from importer.config import Limits
@@ -15,7 +16,15 @@ from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.targets import Disks, Finished, Order, Written
 from importer.targets.directory import refuse_options
-from importer.targets.sparse import SparseWriter, device_size, sync_directory, wipe
+from importer.targets.sparse import (
+    SparseWriter,
+    device_size,
+    failure,
+    make_directory,
+    refuse_used,
+    sync_directory,
+    wipe,
+)
 from importer.units import MiB, human
 
 _RAW = (Format.RAW, Format.ISO)
@@ -110,7 +119,7 @@ class DevicePlace:
         """Keep the claim: the device is taken for as long as the image is there."""
 
     async def abort(self) -> None:
-        """Wipe the device's ends if it is ours, and free it."""
+        """Wipe the device's ends if it is ours, and free it. Raises TargetError."""
         await in_thread(self._abort)
 
     async def _from_spool(self) -> ImageInfo:
@@ -122,24 +131,36 @@ class DevicePlace:
         return info
 
     def _prepare(self, info: ImageInfo) -> None:
-        self._refuse_small(info.virtual_size)
         try:
+            self._refuse_small(info.virtual_size)
+            # Before the claim, which makes the device ours to wipe.
+            refuse_used(self._device)
             self._take()
-            if not stat.S_ISBLK(self._device.stat().st_mode):
-                raise TargetError(f"{self._device} is no block device")
         except OSError as exc:
-            raise TargetError(f"device {self._device}: {exc.strerror}") from exc
+            raise self._failure(exc) from exc
+
+    def _failure(self, error: OSError) -> TargetError:
+        if error.errno == errno.EBUSY:
+            return TargetBusy(f"{self._device} is in use; unmount it, or choose another device")
+        return failure(f"device {self._device}", error)
 
     def _take(self) -> None:
-        self._claim.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._claim.parent)
+        fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as claim:
+            claim.write(self._order.uid)
+            claim.flush()
+            os.fsync(fd)
         try:
-            with self._claim.open("x") as claim:
-                claim.write(self._order.uid)
+            # There with its content or not at all: an empty claim would be nobody's for ever.
+            os.link(self._part, self._claim)
         except FileExistsError:
             if not self._is_ours():
                 raise TargetBusy(
                     f"{self._device} holds another image already; delete that one first"
                 ) from None
+        finally:
+            self._part.unlink()
         sync_directory(self._claim.parent)
 
     def _is_ours(self) -> bool:
@@ -154,8 +175,11 @@ class DevicePlace:
         self._part.unlink(missing_ok=True)
         if not self._is_ours():
             return
-        size = device_size(self._device)
-        for offset in (0, max(0, size - MiB)):
-            wipe(self._device, offset, min(MiB, size - offset))
+        try:
+            size = device_size(self._device)
+            for offset in (0, max(0, size - MiB)):
+                wipe(self._device, offset, min(MiB, size - offset))
+        except OSError as exc:
+            raise self._failure(exc) from exc
         self._claim.unlink()
         sync_directory(self._claim.parent)

@@ -1,7 +1,8 @@
 """Images as files in a directory: ``<name>.raw`` or ``<name>.qcow2``, other namespaces below it.
 
-While an image is made there are, beside its future name, ``.<uid>.claim`` (the name is ours to
-remove), ``.<uid>.part`` (the file as it comes) and ``.<uid>.new`` (what it is converted to).
+While an image is made there are, beside its future name, ``.<uid>.claim`` (empty until the image
+gets its name, then that name: what is there is ours to remove), ``.<uid>.part`` (the file as it
+comes) and ``.<uid>.new`` (what it is converted to).
 Files are fsynced before they get their name, and the directory after.
 """
 
@@ -16,7 +17,7 @@ from importer.model import Format, ImageInfo, Placed, StorageClass
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.targets import Disks, Finished, Order, Written
-from importer.targets.sparse import SparseWriter, sync_directory
+from importer.targets.sparse import SparseWriter, failure, make_directory, sync_directory
 from importer.units import SECTOR, human, round_up
 
 _RAW = (Format.RAW, Format.ISO)
@@ -58,7 +59,7 @@ class DirectoryShelf:
 
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove the image's file."""
-        await in_thread(self.place(order).remove)
+        await in_thread(self.place(order).remove, Path(placed.name).name)
 
 
 class DirectoryPlace:
@@ -105,22 +106,26 @@ class DirectoryPlace:
         """Remove every file of this import."""
         await in_thread(self._abort)
 
-    def remove(self) -> None:
-        """Remove the finished file, whatever its format, and make that durable."""
-        for ending in _ENDINGS:
-            (self._folder / f"{self._order.name}.{ending}").unlink(missing_ok=True)
+    def remove(self, name: str) -> None:
+        """Remove the finished file *name*, and make that durable."""
+        (self._folder / name).unlink(missing_ok=True)
         self._tidy()
 
     def _prepare(self, info: ImageInfo) -> None:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_directory(self._folder.parent)
+            self._take()
             self._refuse_taken()
             self._refuse_full(info)
-            self._claim.touch(mode=0o600)
-            sync_directory(self._folder)
         except OSError as exc:
-            raise TargetError(f"directory {self._folder}: {exc.strerror}") from exc
+            raise failure(f"directory {self._folder}", exc) from exc
+
+    def _take(self) -> None:
+        while True:
+            make_directory(self._folder)
+            # Gone again: another import of the namespace ended just now and tidied up.
+            with suppress(FileNotFoundError):
+                self._claim.touch(mode=0o600)
+                return sync_directory(self._folder)
 
     def _refuse_taken(self) -> None:
         for ending in _ENDINGS:
@@ -144,15 +149,23 @@ class DirectoryPlace:
                     os.ftruncate(file.fileno(), round_up(made.stat().st_size, SECTOR))
                 os.fsync(file.fileno())
             self._refuse_taken()
+            self._say(final.name)
             made.rename(final)
             self._part.unlink(missing_ok=True)
             sync_directory(self._folder)
         except OSError as exc:
-            raise TargetError(f"publishing {final}: {exc.strerror}") from exc
+            raise failure(f"publishing {final}", exc) from exc
+
+    def _say(self, name: str) -> None:
+        """Write down that *name* is ours, before it is: a stranger's file is never removed."""
+        with self._claim.open("r+") as claim:
+            claim.write(name)
+            claim.flush()
+            os.fsync(claim.fileno())
 
     def _abort(self) -> None:
-        if self._claim.exists():
-            self.remove()
+        if self._claim.exists() and (name := self._claim.read_text()):
+            self.remove(name)
         for path in (self._part, self._new, self._claim):
             path.unlink(missing_ok=True)
         self._tidy()

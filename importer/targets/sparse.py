@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, Self
 
@@ -18,7 +19,7 @@ from importer.errors import NoSpace, TargetError
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.targets import Written
-from importer.units import KiB, MiB, human
+from importer.units import SECTOR, KiB, MiB, human, round_up
 
 P = ParamSpec("P")
 
@@ -79,7 +80,8 @@ class SparseWriter:
                     flushing = asyncio.ensure_future(in_thread(self._guarded, self._flush))
         finally:
             if flushing:
-                await asyncio.wait([flushing])
+                # Ends only when the thread has, however often the waiting is cancelled.
+                await asyncio.gather(flushing, return_exceptions=True)
         if flushing:
             await flushing
         await in_thread(self._guarded, self._end)
@@ -91,7 +93,7 @@ class SparseWriter:
         try:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
         except OSError as exc:
-            raise TargetError(f"cannot write {self._path}: {exc.strerror}") from exc
+            raise failure(f"cannot write {self._path}", exc) from exc
 
     def _guarded(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -119,6 +121,8 @@ class SparseWriter:
         self._unflushed += len(chunk)
 
     def _zero(self, offset: int, length: int) -> None:
+        if not length:
+            return
         try:
             fcntl.ioctl(self._fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
         except OSError:
@@ -133,7 +137,10 @@ class SparseWriter:
             raise self._full()
 
     def _end(self) -> None:
-        if not self._device:
+        if self._device:
+            # The guest sees whole sectors: nothing old may be left in the last one.
+            self._zero(self._size, round_up(self._size, SECTOR) - self._size)
+        else:
             os.ftruncate(self._fd, self._size)
         os.fsync(self._fd)
 
@@ -149,6 +156,21 @@ def _write_all(fd: int, data: memoryview, offset: int) -> None:
         data, offset = data[done:], offset + done
 
 
+def failure(what: str, error: OSError) -> TargetError:
+    """Return NoSpace where that is what *error* says, else TargetError."""
+    kind = NoSpace if error.errno in _FULL else TargetError
+    return kind(f"{what}: {error.strerror}")
+
+
+def make_directory(path: Path) -> None:
+    """Make *path* and what is missing above it, for us alone, and make that durable."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in *path* durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -159,13 +181,31 @@ def sync_directory(path: Path) -> None:
 
 
 def wipe(path: Path, offset: int, length: int) -> None:
-    """Write zeros over a part of a block device, and make that durable."""
-    with path.open("r+b", buffering=0) as device:
-        _write_all(device.fileno(), memoryview(bytes(length)), offset)
-        os.fsync(device.fileno())
+    """Write zeros over a part of a block device that nobody else holds, and make that durable."""
+    with _exclusive(path, os.O_WRONLY) as fd:
+        _write_all(fd, memoryview(bytes(length)), offset)
+        os.fsync(fd)
+
+
+def refuse_used(path: Path) -> None:
+    """Raise OSError (EBUSY) when a block device is mounted, or part of something larger."""
+    with _exclusive(path, os.O_RDONLY):
+        pass
 
 
 def device_size(path: Path) -> int:
-    """Return the bytes of a block device."""
+    """Return the bytes of a block device. Raises OSError, also when *path* is something else."""
     with path.open("rb", buffering=0) as device:
+        if not stat.S_ISBLK(os.fstat(device.fileno()).st_mode):
+            raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), str(path))
         return device.seek(0, os.SEEK_END)
+
+
+@contextmanager
+def _exclusive(path: Path, flags: int) -> Iterator[int]:
+    # open(2): without O_CREAT, O_EXCL is for block devices, and fails when one is in use.
+    fd = os.open(path, flags | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,304 @@
+"""What every target does: one suite over all of them (importer/targets/__init__.py)."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from importer.errors import CallerError, CorruptImage, TargetBusy
+from importer.formats.disks import Disks
+from importer.model import Format, ImageInfo, WantedFormat
+from importer.units import MiB
+from tests import images
+from tests.targets.conftest import (
+    LIMITS,
+    PLACED,
+    QEMU_IMG,
+    SOURCES,
+    Member,
+    chunks,
+    fill,
+    format_of,
+    look,
+    order,
+    source,
+)
+
+
+@pytest.mark.parametrize("wanted", [None, "raw", "qcow2"])
+@pytest.mark.parametrize("kind", SOURCES)
+async def test_the_image_is_the_source(
+    member: Member, tmp_path: Path, kind: str, wanted: WantedFormat | None
+) -> None:
+    """What was made equals what came in, in the format wanted, also where old bytes lay."""
+    if member.is_device and (wanted == "qcow2" or kind == "vpc-fixed"):
+        pytest.skip("a device does not take it; test_device.py sees that it says so")
+    path = source(kind, tmp_path)
+    place = member.place(order(format=wanted))
+    finished = await fill(place, path)
+    await place.settle()
+    made, format = member.image(finished, tmp_path)
+    assert images.same(made, format, path, format_of(kind))
+    assert format == ("raw" if member.is_device else wanted or _kept(kind))
+    assert finished.info.virtual_size == images.virtual_size(path, format_of(kind))
+    assert finished.info.size == path.stat().st_size
+    assert member.files() == ["here.claim" if member.is_device else f"disk.{format}"]
+
+
+def _kept(kind: str) -> str:
+    return "qcow2" if kind.startswith("qcow2") else "raw"
+
+
+async def test_what_arrived_is_counted(member: Member, tmp_path: Path) -> None:
+    """Size is every byte, data only those that are no zeros, in blocks of 4 KiB."""
+    path = source("raw", tmp_path)
+    place = member.place(order())
+    await place.prepare(await look(path))
+    written = await place.write(chunks(path))
+    assert (written.size, written.data) == (path.stat().st_size, MiB + 4096)
+
+
+STEPS = ["nothing", "prepared", "broken", "written", "finished"]
+
+
+async def go(member: Member, path: Path, step: str) -> None:
+    """Import *path* as far as *step*."""
+    place = member.place(order())
+    if step == "nothing":
+        return
+    await place.prepare(await look(path))
+    if step == "broken":
+        with pytest.raises(CorruptImage, match="half-way"):
+            await place.write(broken(path))
+    elif step != "prepared":
+        await place.write(chunks(path))
+    if step == "finished":
+        await place.finish()
+
+
+async def broken(path: Path) -> AsyncIterator[bytes]:
+    """Yield the first half of *path*, and fail."""
+    content = path.read_bytes()
+    yield content[: len(content) // 2]
+    raise CorruptImage("half-way")
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "vdi"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_abort_leaves_nothing(member: Member, tmp_path: Path, step: str, kind: str) -> None:
+    """Wherever an import stops, also by a crash, abort takes all of it away; twice is fine."""
+    await go(member, source(kind, tmp_path), step)
+    for _ in range(2):
+        await member.place(order()).abort()  # a new place remembers nothing, as after a crash
+        member.assert_clean(wiped=step != "nothing")
+    finished = await fill(member.place(order()), tmp_path / "disk.raw")
+    made, format = member.image(finished, tmp_path)
+    assert images.same(made, format, tmp_path / "disk.raw", "raw")
+
+
+async def test_a_namespace_of_nothing_is_removed(member: Member, tmp_path: Path) -> None:
+    """An aborted import takes the directory of its namespace with it."""
+    place = member.place(order(namespace="team"))
+    await place.prepare(await look(source("raw", tmp_path)))
+    await place.abort()
+    member.assert_clean()
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("kind", ["dense", "raw", "vdi"])
+async def test_a_cancelled_write_leaves_nothing(
+    member: Member, tmp_path: Path, kind: str, at: int
+) -> None:
+    """Cancelled while a chunk is being written, nothing writes any more, and abort cleans up."""
+    path = source(kind, tmp_path)
+    place = member.place(order())
+    await place.prepare(await look(path))
+
+    async def cancelling() -> AsyncIterator[bytes]:
+        seen = 0
+        async for chunk in chunks(path, path.stat().st_size // 5 + 1):
+            seen += 1
+            if seen == at:
+                asyncio.get_running_loop().call_soon(task.cancel)
+            yield chunk
+
+    task = asyncio.ensure_future(place.write(cancelling()))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert open_files(member) == []
+    await place.abort()
+    member.assert_clean()
+
+
+class Cancelling(Disks):
+    """Cancels the one who asks at a named moment, and goes on as ever."""
+
+    def __init__(self, moment: str) -> None:
+        super().__init__(QEMU_IMG, LIMITS)
+        self._moment = moment
+        self.seen: list[str] = []
+
+    def _at(self, moment: str) -> None:
+        self.seen.append(moment)
+        if moment == self._moment:
+            task = asyncio.current_task()
+            assert task
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    async def measure(self, path: Path, claimed: Format, size: int | None = None) -> ImageInfo:
+        self._at("measure")
+        info = await super().measure(path, claimed, size)
+        self._at("measured")
+        return info
+
+    async def verify(self, path: Path, format: Format) -> None:
+        self._at("verify")
+        await super().verify(path, format)
+        self._at("verified")
+
+    async def convert(self, source: Path, format: Format, to: Path, wanted: WantedFormat) -> None:
+        self._at("convert")
+        await super().convert(source, format, to, wanted)
+        self._at("converted")
+
+
+@pytest.mark.parametrize(
+    "moment", ["measure", "measured", "verify", "verified", "convert", "converted"]
+)
+async def test_a_cancelled_finish_leaves_nothing(
+    member: Member, tmp_path: Path, moment: str
+) -> None:
+    """Cancelled at any moment of finish, nothing works on, and abort cleans up."""
+    path = source("vdi", tmp_path)
+    member.disks = disks = Cancelling(moment)
+    place = member.place(order())
+    with pytest.raises(asyncio.CancelledError):
+        await fill(place, path)
+    assert moment in disks.seen
+    assert open_files(member) == []
+    await place.abort()
+    member.assert_clean()
+
+
+def open_files(member: Member) -> list[str]:
+    """Return what this process, and those that it started, have open of the target."""
+    found = []
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        for link in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with suppress(OSError):
+                found.append(os.readlink(link))
+    ours = (str(member.path), f"{member.data}/")
+    return [file for file in found if file.startswith(ours)]
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "vdi"])
+async def test_a_damaged_image_leaves_nothing(member: Member, tmp_path: Path, kind: str) -> None:
+    """An image that is cut off is refused at the latest by finish, and abort cleans up."""
+    path = source(kind, tmp_path)
+    info = await look(path)
+    if kind == "raw":
+        with path.open("r+b") as file:  # one partition, of more sectors than there are
+            file.seek(446)
+            file.write(bytes.fromhex("80000000830000000100000000000100") + bytes(48) + b"\x55\xaa")
+    else:
+        os.truncate(path, path.stat().st_size // 2)
+    place = member.place(order())
+    await place.prepare(info)
+    await place.write(chunks(path))
+    with pytest.raises(CorruptImage):
+        await place.finish()
+    await place.abort()
+    member.assert_clean()
+
+
+async def test_remove_frees_the_place(member: Member, tmp_path: Path) -> None:
+    """A removed image is gone, removing it again is fine, and its place takes the next one."""
+    path = source("raw", tmp_path)
+    for _ in range(2):
+        place = member.place(order())
+        finished = await fill(place, path)
+        await place.settle()
+        for _ in range(2):
+            await member.shelf.remove(order(), finished.placed)
+            member.assert_clean()
+
+
+async def test_settling_twice_is_fine(member: Member, tmp_path: Path) -> None:
+    """After a crash nobody knows whether it was settled: it is settled again."""
+    finished = await fill(member.place(order()), source("raw", tmp_path))
+    for _ in range(2):
+        await member.place(order()).settle()
+    made, format = member.image(finished, tmp_path)
+    assert images.same(made, format, tmp_path / "disk.raw", "raw")
+
+
+async def test_files_are_for_the_service_alone(member: Member, tmp_path: Path) -> None:
+    """Whatever is made, half or whole, nobody else can read it, nor list the directories."""
+    path = source("vdi", tmp_path)
+    place = member.place(order(namespace="team"))
+    old = os.umask(0o022)
+    try:
+        await place.prepare(await look(path))
+        check_modes(member)
+        await place.write(chunks(path))
+        check_modes(member)
+        await place.finish()
+        check_modes(member)
+    finally:
+        os.umask(old)
+
+
+def check_modes(member: Member) -> None:
+    paths = list(member.data.rglob("*"))
+    assert len(paths) >= 2
+    for path in paths:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert (path, oct(mode)) == (path, oct(0o700 if path.is_dir() else 0o600))
+
+
+async def test_options_are_refused(member: Member) -> None:
+    """A local class has no options; one that is sent is named in the error."""
+    shelf = member.shelf
+    shelf.check(order())
+    unknown = order()
+    unknown.options["replicas"] = 3
+    with pytest.raises(CallerError, match=r"spec\.target\.replicas"):
+        shelf.check(unknown)
+
+
+async def test_a_class_tells_its_room(member: Member) -> None:
+    """What is free is never more than what there is, before anything is made too."""
+    told = await member.shelf.describe()
+    assert (told.name, told.backend, told.engine) == ("here", "local", "local")
+    assert told.provisioner == ("device" if member.is_device else "directory")
+    assert told.capacity
+    assert told.available is not None
+    assert 0 < told.available <= told.capacity
+
+
+async def test_a_taken_place_is_left_alone(member: Member, tmp_path: Path) -> None:
+    """Who finds the place taken is refused, and the abort after that harms nothing."""
+    path = source("raw", tmp_path)
+    finished = await fill(member.place(order()), path)
+    await member.place(order()).settle()
+    late = order("other" if member.is_device else "disk")
+    late = type(late)("uid-late", late.namespace, late.name, late.format, {})
+    place = member.place(late)
+    with pytest.raises(TargetBusy):
+        await place.prepare(await look(path))
+    await place.abort()
+    await member.place(late).abort()
+    made, format = member.image(finished, tmp_path)
+    assert images.same(made, format, path, "raw")
+
+
+async def test_removing_what_never_was(member: Member) -> None:
+    """It is gone already, which is fine; an old device is not touched for it."""
+    await member.shelf.remove(order(), PLACED)
+    member.assert_clean(wiped=False)
