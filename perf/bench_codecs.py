@@ -29,9 +29,9 @@ PACK = {
 
 
 def content(size: int) -> bytes:
-    """Return *size* bytes that compress about as an image does."""
-    block = os.urandom(CHUNK // 2) + bytes(range(256)) * (CHUNK // 512)
-    return block * (size // CHUNK)
+    """Return *size* bytes, no two MiB alike: a repeated one would cost a decompressor nothing."""
+    numbers = bytes(range(256)) * (CHUNK // 512)
+    return b"".join(os.urandom(CHUNK // 2) + numbers for _ in range(size // CHUNK))
 
 
 async def chunks(data: bytes) -> Chunks:

@@ -111,10 +111,19 @@ class Store:
         return updated
 
     async def doom(self, image: Image) -> None:
-        """Mark *image* as being deleted: from now on it is only ever removed."""
-        await self._write(
-            lambda: self._db.execute("UPDATE images SET deleting = 1 WHERE uid = ?", (image.uid,))
-        )
+        """Mark *image* as being deleted: from now on it is only ever removed.
+
+        Raises NotFound when somebody else has done so already.
+        """
+
+        def mark() -> None:
+            cursor = self._db.execute(
+                "UPDATE images SET deleting = 1 WHERE uid = ? AND deleting = 0", (image.uid,)
+            )
+            if cursor.rowcount != 1:
+                raise NotFound(f"image {image.name} is being deleted already, or is gone")
+
+        await self._write(mark)
 
     async def remove(self, image: Image) -> None:
         """Forget *image*; one that is gone already is fine."""
