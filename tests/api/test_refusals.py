@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests import images
-from tests.servers.held import Gate, held
+from tests.servers.gated import Gate, gated
 from tests.servers.running import Client, config, running
 from tests.servers.web import WebServer
 
@@ -364,17 +364,22 @@ async def test_cancelling_while_the_source_is_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("step", "phase"),
-    [("prepare", "Preparing"), ("finish", "Processing"), ("finished", "Processing")],
+    ("point", "phase"),
+    [
+        ("before prepare", "Preparing"),
+        ("after write", "Transferring"),
+        ("before finish", "Processing"),
+        ("after finish", "Processing"),
+    ],
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 async def test_cancelling_while_the_target_works(
-    tmp_path: Path, step: str, phase: str, method: str
+    tmp_path: Path, point: str, phase: str, method: str
 ) -> None:
     """A cancel or a delete while the target prepares, or with the image made but not yet Ready."""
     content = images.make("qcow2", tmp_path).read_bytes()
-    settings, gate = config(tmp_path / "data"), Gate(step)
-    async with running(settings, held(settings, gate)) as client:
+    settings, gate = config(tmp_path / "data"), Gate(point)
+    async with running(settings, gated(settings, gate)) as client:
         upload = asyncio.create_task(client.put("bad", content, format="raw"))
         await gate.reached.wait()
         assert (await client.image("bad"))["status"]["phase"] == phase

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests import images
-from tests.crash.mortal import POINTS
+from tests.servers.gated import POINTS
 from tests.servers.running import Client, config, running, until
 from tests.servers.web import WebServer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from tests import images
-from tests.servers.held import Gate, held
+from tests.servers.gated import Gate, gated
 from tests.servers.running import Client, config, running
 from tests.servers.web import WebServer
 
@@ -69,9 +69,9 @@ async def test_stopping_leaves_what_runs_for_the_next_start(tmp_path: Path) -> N
 
 async def test_an_upload_while_stopping_says_so(tmp_path: Path) -> None:
     """A client whose upload is stopped is told to send again, and the image waits for it."""
-    gate = Gate("prepare")
+    gate = Gate("before prepare")
     settings = config(tmp_path / "data")
-    async with running(settings, held(settings, gate)) as client:
+    async with running(settings, gated(settings, gate)) as client:
         content = images.make("qcow2", tmp_path).read_bytes()
         upload = asyncio.create_task(client.put("disk", content))
         await gate.reached.wait()

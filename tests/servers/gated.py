@@ -1,0 +1,111 @@
+"""A storage class whose imports pass a gate before and after every step: real otherwise.
+
+A `Gate` holds them there until it is opened; another kind may do worse (tests/crash/mortal.py).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from importer.config import Config
+from importer.formats.disks import Disks
+from importer.formats.qemu_img import QemuImg
+from importer.model import ImageInfo, Placed, StorageClass
+from importer.stream.pipe import Chunks
+from importer.targets import Finished, Order, Place, Shelf, Written
+from importer.targets.local import shelves
+
+T = TypeVar("T")
+
+STEPS = ("prepare", "write", "finish", "settle")
+POINTS = [
+    *(f"{when} {step}" for step in (*STEPS, "remove") for when in ("before", "after")),
+    "amid write",
+]
+"""Where a gate is passed."""
+
+
+class Passes(Protocol):
+    """What stands at every point."""
+
+    async def passes(self, point: str) -> None: ...
+
+
+@dataclass
+class Gate:
+    """Holds imports at one point."""
+
+    point: str
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def passes(self, point: str) -> None:
+        if point == self.point:
+            self.reached.set()
+            await self.opened.wait()
+
+
+class GatedPlace:
+    """A place with a gate before and after its steps."""
+
+    def __init__(self, place: Place, gate: Passes) -> None:
+        self._place = place
+        self._gate = gate
+
+    async def prepare(self, info: ImageInfo) -> None:
+        await self._step("prepare", lambda: self._place.prepare(info))
+
+    async def write(self, chunks: Chunks) -> Written:
+        return await self._step("write", lambda: self._place.write(self._amid(chunks)))
+
+    async def finish(self) -> Finished:
+        return await self._step("finish", self._place.finish)
+
+    async def settle(self) -> None:
+        await self._step("settle", self._place.settle)
+
+    async def abort(self) -> None:
+        await self._place.abort()
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        await self._gate.passes(f"before {name}")
+        result = await work()
+        await self._gate.passes(f"after {name}")
+        return result
+
+    async def _amid(self, chunks: Chunks) -> Chunks:
+        async for chunk in chunks:
+            yield chunk
+            await self._gate.passes("amid write")
+
+
+class GatedShelf:
+    """A shelf of such places."""
+
+    def __init__(self, shelf: Shelf, gate: Passes) -> None:
+        self._shelf = shelf
+        self._gate = gate
+
+    async def describe(self) -> StorageClass:
+        return await self._shelf.describe()
+
+    def check(self, order: Order) -> None:
+        self._shelf.check(order)
+
+    def place(self, order: Order) -> GatedPlace:
+        return GatedPlace(self._shelf.place(order), self._gate)
+
+    async def remove(self, order: Order, placed: Placed) -> None:
+        await self._gate.passes("before remove")
+        await self._shelf.remove(order, placed)
+        await self._gate.passes("after remove")
+
+
+def gated(settings: Config, gate: Passes) -> dict[str, Shelf]:
+    """Return the configured local classes behind *gate*."""
+    disks = Disks(QemuImg(settings.qemu_img), settings.limits)
+    data = Path(settings.service.data)
+    real = shelves(settings.local.classes, data, disks, settings.limits)
+    return {name: GatedShelf(shelf, gate) for name, shelf in real.items()}
