@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from importer.config import Limits
-from importer.errors import NoSpace, TargetBusy, TargetError, UnsupportedImage
+from importer.errors import CorruptImage, NoSpace, TargetBusy, TargetError, UnsupportedImage
 from importer.model import Format, ImageInfo, Placed, StorageClass
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
@@ -25,7 +25,7 @@ from importer.targets.sparse import (
     sync_directory,
     wipe,
 )
-from importer.units import MiB, human
+from importer.units import SECTOR, MiB, human
 
 _RAW = (Format.RAW, Format.ISO)
 
@@ -105,12 +105,7 @@ class DevicePlace:
     async def finish(self) -> Finished:
         """Measure, verify, and lay out what qemu must lay out."""
         if self._claimed in _RAW:
-            info = await self._disks.measure(self._device, self._claimed, self._written)
-            if info.format not in _RAW:
-                raise UnsupportedImage(
-                    f"the last bytes say that this is a {info.format} file, its first said raw; "
-                    "import it into a directory, or convert it to raw first"
-                )
+            info = await self._from_device()
         else:
             info = await self._from_spool()
         return Finished(info, Placed(kind="BlockDevice", name=str(self._device)))
@@ -121,6 +116,23 @@ class DevicePlace:
     async def abort(self) -> None:
         """Wipe the device's ends if it is ours, and free it. Raises TargetError."""
         await in_thread(self._abort)
+
+    async def _from_device(self) -> ImageInfo:
+        try:
+            info = await self._disks.measure(self._device, self._claimed, self._written)
+        except CorruptImage as exc:
+            # qemu-img looks for a VHD's footer where the device ends, not where the file did.
+            if await in_thread(self._is_vhd):
+                raise _not_raw(Format.VPC) from exc
+            raise
+        if info.format not in _RAW:
+            raise _not_raw(info.format)
+        return info
+
+    def _is_vhd(self) -> bool:
+        with self._device.open("rb", buffering=0) as device:
+            device.seek(max(0, self._written - SECTOR))
+            return device.read(SECTOR).startswith(b"conectix")
 
     async def _from_spool(self) -> ImageInfo:
         info = await self._disks.measure(self._part, self._claimed)
@@ -183,3 +195,10 @@ class DevicePlace:
             raise self._failure(exc) from exc
         self._claim.unlink()
         sync_directory(self._claim.parent)
+
+
+def _not_raw(format: Format) -> UnsupportedImage:
+    return UnsupportedImage(
+        f"the last bytes say that this is a {format} file, its first said raw; "
+        "import it into a directory, or convert it to raw first"
+    )
