@@ -164,6 +164,8 @@ class DirectoryPlace:
             os.fsync(claim.fileno())
 
     def _abort(self) -> None:
+        if not self._folder.is_dir():
+            return
         if self._claim.exists() and (name := self._claim.read_text()):
             self.remove(name)
         for path in (self._part, self._new, self._claim):
@@ -172,9 +174,9 @@ class DirectoryPlace:
 
     def _tidy(self) -> None:
         """Make what was removed durable, and remove a namespace's directory that is empty."""
-        if not self._folder.exists():
-            return
-        sync_directory(self._folder)
+        # Gone already: another import of the namespace ended just now and tidied up.
+        with suppress(FileNotFoundError):
+            sync_directory(self._folder)
         if self._order.namespace != "default":
             with suppress(OSError):
                 self._folder.rmdir()

@@ -1,5 +1,6 @@
 """What only a directory does."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -77,6 +78,19 @@ async def test_a_shared_namespace_stays(directory: Member, tmp_path: Path) -> No
     await two.finish()
     await two.settle()
     assert directory.files() == ["team", "team/two.raw"]
+
+
+async def test_a_busy_namespace(directory: Member) -> None:
+    """Imports that begin while others tidy up the same folder are not disturbed, nor they."""
+
+    async def one(name: str) -> None:
+        for _ in range(25):
+            place = directory.place(order(name, namespace="team"))
+            await place.prepare(ImageInfo(format=Format.RAW))
+            await place.abort()
+
+    await asyncio.gather(*(one(f"disk-{number}") for number in range(4)))
+    assert directory.files() == []
 
 
 async def test_a_settled_image_cannot_be_aborted(directory: Member, tmp_path: Path) -> None:
@@ -197,6 +211,8 @@ async def test_a_folder_that_cannot_be_made(directory: Member, tmp_path: Path) -
     place = directory.place(order(namespace="team"))
     with pytest.raises(TargetError, match=r"images/team: File exists"):
         await place.prepare(ImageInfo(format=Format.RAW))
+    await place.abort()
+    assert (directory.path / "team").read_bytes() == b"mine"
 
 
 async def test_removing_from_a_folder_that_is_gone(directory: Member) -> None:
