@@ -140,7 +140,8 @@ class Local:
 
     classes: tuple[str, ...] = ("local=images",)
     """Storage classes as ``NAME=PATH``, the first is the default. A path is a directory (made when
-    missing, relative to the data directory) or a block device, which holds one image."""
+    missing, relative to the data directory) or a block device, which holds one image. A name has
+    at most 63 letters, digits and ``._-``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,14 @@ class ImageRoutes:
             ),
             Route("GET", "/v1/images", self.list, {200: ImageList}, query=_NAMESPACE),
             Route("GET", one, self.show, {200: Image}, missing, query=_NAMESPACE),
-            Route("DELETE", one, self.delete, {204: None}, missing, query=_NAMESPACE),
+            Route(
+                "DELETE",
+                one,
+                self.delete,
+                {204: None},
+                (*missing, errors.TargetBusy, errors.TargetError),
+                query=_NAMESPACE,
+            ),
             Route(
                 "PUT",
                 f"{one}/content",

@@ -150,7 +150,11 @@ class Runner:
         return job.image
 
     async def delete(self, record: Record) -> None:
-        """Stop, remove from the target, and forget. Raises NotFound when its class is gone."""
+        """Stop, remove from the target, and forget.
+
+        Raises NotFound when its class is gone, TargetError when the target does not let go of it:
+        then the image stays.
+        """
         image = record.image
         self.shelf_of(image)
         await self._store.doom(image)
@@ -160,7 +164,11 @@ class Runner:
             job.task.cancel()
         if job:
             await job.done.wait()
-        await self._remove(job.image if job else image)
+        try:
+            await self._remove(job.image if job else image)
+        except ImporterError:
+            await self._store.spare(image)
+            raise
 
     def live(self, image: Image) -> Image:
         """Return *image* with the progress of this moment."""

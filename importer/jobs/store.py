@@ -125,6 +125,12 @@ class Store:
 
         await self._write(mark)
 
+    async def spare(self, image: Image) -> None:
+        """Take the mark back: the target could not let go of *image*."""
+        await self._write(
+            lambda: self._db.execute("UPDATE images SET deleting = 0 WHERE uid = ?", (image.uid,))
+        )
+
     async def remove(self, image: Image) -> None:
         """Forget *image*; one that is gone already is fine."""
         await self._write(

@@ -12,6 +12,7 @@ from tests import images
 from tests.servers.gated import Gate, gated
 from tests.servers.running import Client, config, running
 from tests.servers.web import WebServer
+from tests.targets.conftest import loop
 
 
 async def test_a_class_that_is_configured_no_more(tmp_path: Path) -> None:
@@ -105,3 +106,24 @@ async def test_nothing_is_left_running(tmp_path: Path) -> None:
                 await stream.content.readline()
         while (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))) > before:
             await asyncio.sleep(0.01)
+
+
+async def test_an_image_on_a_device_that_is_in_use_cannot_be_deleted(tmp_path: Path) -> None:
+    """While somebody holds the device the delete is refused and the image stays; then it goes."""
+    disk, file = images.raw(tmp_path / "disk.raw"), tmp_path / "device"
+    file.write_bytes(os.urandom(16 << 20))
+    with loop(file) as device:
+        settings = config(tmp_path / "data", local={"classes": [f"fast={device}"]})
+        async with running(settings) as client:
+            status, image = await client.put("disk", disk.read_bytes())
+            assert status == 200, image
+            assert device.read_bytes()[: disk.stat().st_size] == disk.read_bytes()
+            held = os.open(device, os.O_RDWR | os.O_EXCL)
+            try:
+                status, answer = await client.ask("DELETE", "/v1/images/disk")
+                assert (status, answer["error"]["slug"]) == (409, "target-busy")
+                assert await client.names() == {"disk": "Ready"}
+            finally:
+                os.close(held)
+            assert (await client.ask("DELETE", "/v1/images/disk"))[0] == 204
+            assert await client.names() == {}
