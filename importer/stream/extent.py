@@ -1,0 +1,66 @@
+"""The guest data of a disk: what its guest would read, in guest order, without gaps.
+
+Two forms: extents carry the bytes and can be read once; runs say only where data and zeros are, for
+whatever must be known before the first byte (sizes, tables, a plan). Lengths and offsets are bytes
+of guest data, not of the file that holds it.
+"""
+
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes as they are; never empty. They may be zeros all the same."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        """Bytes in it."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Zero:
+    """*length* bytes that read as zeros, of which none exists; at least one."""
+
+    length: int
+
+
+Extent: TypeAlias = Data | Zero
+
+Extents: TypeAlias = AsyncGenerator[Extent, None]
+"""Each begins where the one before ends; together they are the whole virtual size. Data comes in
+pieces of about 1 MiB, zeros in one piece however long they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Guest bytes ``[offset, offset + length)``, all data or all zeros; at least one."""
+
+    offset: int
+    length: int
+    is_zero: bool
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte behind it."""
+        return self.offset + self.length
+
+
+Runs: TypeAlias = tuple[Run, ...]
+"""Each begins where the one before ends, the first at 0."""
+
+
+def merged(runs: Iterable[Run]) -> Runs:
+    """Return *runs* with neighbours of one kind joined, and none that is empty."""
+    joined: list[Run] = []
+    for run in runs:
+        if joined and run.is_zero == joined[-1].is_zero:
+            last = joined.pop()
+            joined.append(Run(last.offset, last.length + run.length, run.is_zero))
+        elif run.length:
+            joined.append(run)
+    return tuple(joined)
