@@ -1,5 +1,7 @@
 """importer/stream/extent.py."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,5 +21,4 @@ def test_merged_runs_tell_the_same_with_no_equal_neighbours(kinds: list[tuple[in
     ]
     assert all(run.length for run in joined)
     assert sum(run.length for run in joined) == end
-    pairs = list(zip(joined, joined[1:], strict=False))
-    assert all(a.end == b.offset and a.is_zero != b.is_zero for a, b in pairs)
+    assert all(a.end == b.offset and a.is_zero != b.is_zero for a, b in pairwise(joined))
