@@ -18,13 +18,11 @@ from typing import ParamSpec, Self
 from importer.errors import NoSpace, TargetError
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
+from importer.stream.zeros import runs
 from importer.targets import Written
-from importer.units import SECTOR, KiB, MiB, human, round_up
+from importer.units import SECTOR, MiB, human, round_up
 
 P = ParamSpec("P")
-
-BLOCK = 4 * KiB
-"""Zeros are looked for in blocks of this size: that of a page and of most file systems."""
 
 FLUSH = 16 * MiB
 """Bytes after which the disk is made to write, while more come: the last fsync has little to do
@@ -33,19 +31,6 @@ then, and dirty pages do not pile up in the memory."""
 _BLKZEROOUT = 0x127F
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ZEROS = bytes(MiB)
-
-
-def runs(chunk: bytes) -> Iterator[tuple[bool, int, int]]:
-    """Yield (is data, start, end) over *chunk*, zeros in whole blocks of BLOCK bytes."""
-    start, data = 0, False
-    for at in range(0, len(chunk), BLOCK):
-        # The first byte settles most blocks of data without a copy.
-        full = chunk[at] != 0 or not _ZEROS.startswith(chunk[at : at + BLOCK])
-        if full != data and at > start:
-            yield data, start, at
-            start = at
-        data = full
-    yield data, start, len(chunk)
 
 
 class SparseWriter:

@@ -1,18 +1,18 @@
 """Zeros are found and left out; everything else is written as it came."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from importer.errors import NoSpace, TargetError
+from importer.stream.zeros import BLOCK, runs
 from importer.targets import Written
-from importer.targets.sparse import BLOCK, FLUSH, SparseWriter, make_directory, runs
+from importer.targets.sparse import FLUSH, SparseWriter, make_directory
 from importer.units import MiB
 from tests.targets.conftest import DEVICE, NOISE
 
@@ -26,27 +26,6 @@ pieces = st.one_of(
     lengths.map(lambda length: bytes(length - 1) + b"\1"),
 )
 chunk_lists = st.lists(st.lists(pieces, min_size=1, max_size=5).map(b"".join), max_size=6)
-
-
-@given(st.lists(pieces, min_size=1, max_size=9).map(b"".join))
-@example(b"\0")
-@example(bytes(BLOCK))
-@example(bytes(BLOCK) + b"\1")
-@example(b"\1" + bytes(2 * BLOCK))
-def test_runs_cover_a_chunk(chunk: bytes) -> None:
-    """Runs lie end to end over the whole chunk, kinds take turns, and no zeros hold data."""
-    found = list(runs(chunk))
-    assert [start for _, start, _ in found] == [0, *(end for _, _, end in found[:-1])]
-    assert found[-1][2] == len(chunk)
-    assert all(one[0] != two[0] for one, two in itertools.pairwise(found))
-    for data, start, end in found:
-        assert start < end
-        assert start % BLOCK == 0
-        if data:
-            blocks = range(start, end, BLOCK)
-            assert all(any(chunk[at : min(at + BLOCK, end)]) for at in blocks)
-        else:
-            assert not any(chunk[start:end])
 
 
 async def stream(chunks: list[bytes]) -> AsyncIterator[bytes]:

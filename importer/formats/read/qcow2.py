@@ -1,0 +1,65 @@
+"""The guest data of a qcow2 file that can be read anywhere: local, or a URL with ranges.
+
+Only allocated clusters are read. Versions 2 and 3, zlib and zstd clusters, zero clusters and
+subclusters are read; internal snapshots are ignored. Source: QEMU's docs/interop/qcow2.txt.
+Raises what importer.formats.qcow2 raises for the header, CorruptImage for tables that cannot be,
+and what the file raises when it cannot be read. At most about 30 MiB are held, and at most the
+file's size is read (each part of it once, and a compressed cluster's last sectors twice).
+"""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+from importer.formats import qcow2
+from importer.formats.read.clusters import Reader, pieces
+from importer.formats.read.place import Hole
+from importer.formats.read.tables import HEAD, walk
+from importer.model import Readable
+from importer.stream.extent import Extents, Run, Runs, merged
+from importer.stream.lookahead import in_order
+from importer.units import SECTOR
+
+AHEAD = 6
+"""Pieces that are read or inflated at once."""
+
+_COMPRESSION_TYPE = 104
+"""Offset of the compression type in the header, where the header is that long."""
+
+
+async def extents(file: Readable) -> Extents:
+    """Yield the guest data of *file* from its first byte to its virtual size."""
+    head = await file.read_at(0, HEAD)
+    header = _header(head)
+    reader = Reader(file, header.cluster, _is_zstd(head, header))
+    async with (
+        aclosing(walk(file, header)) as places,
+        aclosing(pieces(places)) as parts,
+        aclosing(in_order(parts, reader.extent, AHEAD)) as found,
+    ):
+        async for extent in found:
+            yield extent
+
+
+async def runs(file: Readable) -> Runs:
+    """Return where *file* has data and where zeros; only its tables are read."""
+    header = _header(await file.read_at(0, HEAD))
+    found: list[Run] = []
+    start = 0
+    async with aclosing(walk(file, header)) as places:
+        async for place in places:
+            run = Run(start, place.length, isinstance(place, Hole))
+            found[-1:] = merged([*found[-1:], run])
+            start = run.end
+    return tuple(found)
+
+
+def _header(head: bytes) -> qcow2.Header:
+    header = qcow2.parse(head)
+    # qemu (7.2) counts whole sectors only.
+    return replace(header, virtual_size=header.virtual_size // SECTOR * SECTOR)
+
+
+def _is_zstd(head: bytes, header: qcow2.Header) -> bool:
+    # qcow2.parse has seen that the type agrees with the feature bit for it.
+    length = int.from_bytes(head[100:104], "big")
+    return header.version > 2 and length > _COMPRESSION_TYPE and head[_COMPRESSION_TYPE] == 1
