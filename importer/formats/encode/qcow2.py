@@ -15,6 +15,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
@@ -90,14 +91,17 @@ async def qcow2(runs: Runs, extents: Extents, virtual_size: int) -> Chunks:
     """Yield the qcow2 whose disk of *virtual_size* bytes holds *extents*, as *runs* foretold.
 
     Where *runs* has data, zeros may come. A virtual size that is no multiple of 512 is rounded up
-    with zeros, as qemu-img does. Raises SourceError when data comes where *runs* has zeros,
+    with zeros, as qemu-img does.
+
+    Raises SourceError when data comes where *runs* has zeros,
     SizeMismatch when *runs* or *extents* are more or fewer bytes, UnsupportedImage above MOST.
     """
     layout = _layout(runs, virtual_size)
     for chunk in _metadata(layout):
         yield chunk
-    async for chunk in _clusters(extents, layout):
-        yield chunk
+    async with aclosing(_clusters(extents, layout)) as clusters:
+        async for chunk in clusters:
+            yield chunk
 
 
 def _layout(runs: Runs, virtual_size: int) -> _Layout:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from importer.errors import SizeMismatch, SourceError, UnsupportedImage
 from importer.formats.encode.qcow2 import CLUSTER, MOST, qcow2, qcow2_size
 from importer.stream.extent import Data, Extent, Run, Runs, Zero
-from importer.units import SECTOR, GiB, MiB, TiB, round_up
+from importer.units import SECTOR, MiB, TiB, round_up
 from tests import images
 from tests.formats.encode.disks import SHAPES, disk, joined, plain, runs_of, size, stream
 
@@ -106,15 +106,21 @@ async def test_few_clusters_in_many_tebibytes_stay_few(tmp_path: Path) -> None:
     assert libqcow(path, *ranges) == (9 * TiB + 70_144, head + middle + tail + bytes(10))
 
 
-async def test_data_above_two_gib_is_counted_in_several_refcount_blocks(tmp_path: Path) -> None:
-    """A dense disk has every cluster counted once; zeros where the map has data are written."""
-    length = 2 * GiB + 5 * MiB
+@pytest.mark.parametrize(("data", "tables"), [(32760, 8), (32761, 9)])
+async def test_a_second_refcount_block_comes_when_the_first_is_full(
+    data: int, tables: int, tmp_path: Path
+) -> None:
+    """32768 clusters are counted in one block, one more in two; the blocks count themselves.
+
+    Zeros that come where the map has data are written.
+    """
+    length = data * CLUSTER
     start, end = images.numbers(0, MiB), images.numbers(length, 300)
-    extents: list[Extent] = [Data(start), Zero(length - MiB), Data(end)]
-    runs = (Run(0, length + 300, is_zero=False),)
+    extents: list[Extent] = [Data(start), Zero(length - MiB - 300), Data(end)]
+    runs = (Run(0, length, is_zero=False),)
     path = await written(tmp_path / "disk.qcow2", extents, runs)
-    assert path.stat().st_size > length + 300
-    assert libqcow(path, (0, MiB), (length - 100, 500))[1] == start + bytes(100) + end + bytes(100)
+    assert path.stat().st_size == (data + tables) * CLUSTER
+    assert libqcow(path, (0, MiB), (length - 400, 400))[1] == start + bytes(100) + end
 
 
 async def test_the_largest_disk_is_read_and_a_larger_one_refused(tmp_path: Path) -> None:

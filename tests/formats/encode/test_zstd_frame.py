@@ -2,11 +2,13 @@
 
 import subprocess
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from backports import zstd
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from importer.errors import SizeMismatch
 from importer.formats.encode.zstd_frame import BLOCK, frame_size, zstd_frame
@@ -49,10 +51,14 @@ async def test_the_program_reads_the_frame(shape: list[tuple[bool, int]]) -> Non
     assert unzstd(await frame(extents)) == plain(extents)
 
 
-async def test_how_data_was_cut_makes_no_difference() -> None:
-    """Pieces of a few bytes make the same frame as one piece."""
-    data = images.numbers(0, 3 * BLOCK + 700)
-    pieces: list[Extent] = [Data(data[at : at + 999]) for at in range(0, len(data), 999)]
+@given(first=st.integers(1, BLOCK + 1), step=st.integers(600, 3 * BLOCK))
+@example(first=BLOCK, step=BLOCK)
+@example(first=1, step=BLOCK)
+async def test_how_data_was_cut_makes_no_difference(first: int, step: int) -> None:
+    """Pieces of any size make the same frame as one piece."""
+    data = images.numbers(0, 9 * BLOCK + 700)
+    cuts = [0, *range(first, len(data), step), len(data)]
+    pieces: list[Extent] = [Data(data[start:end]) for start, end in pairwise(cuts)]
     assert await frame([*pieces, *[Zero(7)] * 1000]) == await frame([Data(data), Zero(7000)])
 
 
