@@ -39,6 +39,7 @@ async def test_the_library_reads_the_frame(shape: list[tuple[bool, int]]) -> Non
     extents = disk(shape)
     packed = await frame(extents)
     assert zstd.decompress(packed) == plain(extents)
+    assert packed[14] >> 1 & 3 == 0  # the first block's type: raw, even of zeros
     assert len(packed) == frame_size(runs_of(extents))
     assert zstd.get_frame_size(packed) == len(packed)
 
