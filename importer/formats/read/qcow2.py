@@ -2,14 +2,17 @@
 
 Only allocated clusters are read. Versions 2 and 3, zlib and zstd clusters, zero clusters and
 subclusters are read; internal snapshots are ignored. Source: QEMU's docs/interop/qcow2.txt.
-Raises what importer.formats.qcow2 raises for the header, CorruptImage for tables that cannot be,
-and what the file raises when it cannot be read. At most about 30 MiB are held, and at most the
-file's size is read (each part of it once, and a compressed cluster's last sectors twice).
+Raises NotAnImage, what importer.formats.qcow2 raises for the header, CorruptImage for tables that
+cannot be, and what the file raises when it cannot be read.
+
+At most about 30 MiB are held. Tables that name more bytes than the file has are refused, so no more
+is read than that, but for the ends of compressed clusters, which share their sectors.
 """
 
 from contextlib import aclosing
 from dataclasses import replace
 
+from importer.errors import NotAnImage
 from importer.formats import qcow2
 from importer.formats.read.clusters import Reader, pieces
 from importer.formats.read.place import Hole
@@ -54,6 +57,8 @@ async def runs(file: Readable) -> Runs:
 
 
 def _header(head: bytes) -> qcow2.Header:
+    if not head.startswith(qcow2.MAGIC):
+        raise NotAnImage(f"a qcow2 file begins with {qcow2.MAGIC!r}, this one with {head[:4]!r}")
     header = qcow2.parse(head)
     # qemu (7.2) counts whole sectors only.
     return replace(header, virtual_size=header.virtual_size // SECTOR * SECTOR)

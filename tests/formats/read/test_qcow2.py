@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from importer.errors import CorruptImage, ImporterError, UnsafeImage
+from importer.errors import CorruptImage, ImporterError, NotAnImage, UnsafeImage
 from importer.formats.read import qcow2
 from importer.model import Readable
 from importer.stream.extent import Data, Run, Zero
@@ -262,3 +262,9 @@ async def test_a_backing_file_is_refused(tmp_path: Path) -> None:
     path = images.empty(tmp_path / "q", "qcow2", MiB)
     patched(path, 8, struct.pack(">QI", 0x200, 5))
     await refused(path.read_bytes(), UnsafeImage, "backing file")
+
+
+async def test_another_file_is_refused(plain: bytearray) -> None:
+    """The first four bytes say what it is."""
+    plain[:4] = b"KDMV"
+    await refused(plain, NotAnImage, "this one with b'KDMV'")
