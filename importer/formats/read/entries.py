@@ -55,20 +55,40 @@ def _each(entries: array[int], header: Header) -> Iterator[Place]:
         for entry, bitmap in zip(entries[::2], entries[1::2], strict=True):
             yield from _extended(entry, bitmap, header)
         return
-    hole = Hole(header.cluster)
+    for entry, count in _rows(entries, header.cluster):
+        yield _standard(entry, count * header.cluster, header)
+
+
+def _rows(entries: array[int], cluster: int) -> Iterator[tuple[int, int]]:
+    """Yield (entry, how many such in a row): holes, or clusters end to end.
+
+    Large disks have millions of entries and few rows; this loop is what reading a map costs.
+    """
+    first = step = count = 0
+    expected = -1
     for entry in entries:
-        yield _standard(entry, header) if entry else hole
+        if entry == expected:
+            count += 1
+            expected += step
+            continue
+        if count:
+            yield first, count
+        first, count = entry, 1
+        step = cluster if entry & OFFSET and not entry & _ZERO else 0
+        expected = -1 if entry & _COMPRESSED else entry + step
+    if count:
+        yield first, count
 
 
-def _standard(entry: int, header: Header) -> Place:
+def _standard(entry: int, length: int, header: Header) -> Place:
     if entry & _COMPRESSED:
-        return Packed(*packed_place(entry, header), header.cluster)
+        return Packed(*packed_place(entry, header), length)
     offset = _aligned(entry, header)
     if entry & _ZERO:
         if header.version < 3:  # block/qcow2-cluster.c refuses it too: v2 knows no such flag.
             raise CorruptImage(f"qcow2 version 2 image has a zero cluster: entry {entry:#x}")
-        return Hole(header.cluster)
-    return Stored(offset, header.cluster) if offset else Hole(header.cluster)
+        return Hole(length)
+    return Stored(offset, length) if offset else Hole(length)
 
 
 def _aligned(entry: int, header: Header) -> int:
@@ -91,8 +111,8 @@ def _extended(entry: int, bitmap: int, header: Header) -> Iterator[Place]:
         raise CorruptImage(
             f"a qcow2 extended L2 entry contradicts itself: {entry:#x}, bitmap {bitmap:#x}"
         )
-    if not stored:
-        yield Hole(header.cluster)
+    if not stored or stored == 0xFFFFFFFF:
+        yield Stored(offset, header.cluster) if stored else Hole(header.cluster)
         return
     length = header.cluster // _SUBCLUSTERS
     for index in range(_SUBCLUSTERS):

@@ -10,6 +10,7 @@ import sys
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import groupby
 
 from importer.errors import CorruptImage
 from importer.formats.qcow2 import Header
@@ -19,6 +20,9 @@ from importer.formats.whole import refuse_short
 from importer.model import Readable
 from importer.stream.threads import in_thread
 from importer.units import SECTOR, KiB, MiB
+
+HEAD = MiB
+"""Bytes from the start that the header is looked for in, as formats.inspect does."""
 
 STEP = 64 * KiB
 """Bytes of tables that are read and held at once. An L2 table takes up to 2 MiB."""
@@ -69,26 +73,31 @@ async def _walk(file: Readable, header: Header, budget: Budget) -> AsyncGenerato
     reach = header.cluster * (header.cluster // header.l2_entry)
     start = 0
     async with aclosing(_l1(file, header, reach, budget)) as entries:
-        async for entry in entries:
-            length = min(reach, header.virtual_size - start)
-            if offset := entry & OFFSET:
-                async for place in _l2(file, header, offset, start, budget):
-                    yield place
-            else:
-                yield Hole(length)
-            start += length
+        async for entry, count in entries:
+            if not entry & OFFSET:
+                yield Hole(min(count * reach, header.virtual_size - start))
+                start += count * reach
+                continue
+            for _ in range(count):
+                async with aclosing(_l2(file, header, entry & OFFSET, start, budget)) as found:
+                    async for place in found:
+                        yield place
+                start += reach
 
 
 async def _l1(
     file: Readable, header: Header, reach: int, budget: Budget
-) -> AsyncGenerator[int, None]:
-    """Yield the entries of the L1 table that the disk's size needs; more may be there."""
+) -> AsyncGenerator[tuple[int, int], None]:
+    """Yield (entry, how many of it in a row) of the L1 table, as far as the disk's size needs it.
+
+    A table of small clusters has millions of entries, most of them 0.
+    """
     length = -(-header.virtual_size // reach) * 8
     budget.spend(header.l1_offset, length, "in its L1 table")
     for at in range(header.l1_offset, header.l1_offset + length, STEP):
-        end = min(at + STEP, header.l1_offset + length)
-        for entry in await _words(file, at, end - at):
-            yield entry
+        words = await _words(file, at, min(STEP, header.l1_offset + length - at))
+        for entry, same in groupby(words):
+            yield entry, sum(1 for _ in same)
 
 
 async def _l2(
@@ -134,7 +143,3 @@ async def _words(file: Readable, offset: int, length: int) -> array[int]:
     if sys.byteorder == "little":
         words.byteswap()
     return words
-
-
-HEAD = MiB
-"""Bytes from the start that the header is looked for in, as everywhere else."""

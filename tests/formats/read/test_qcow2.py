@@ -100,6 +100,17 @@ async def test_a_tebibyte_with_a_few_clusters(tebibyte: Path) -> None:
     assert await qcow2.runs(FileReadable(tebibyte)) == mapped(found)
 
 
+async def test_the_largest_tables_are_walked(tmp_path: Path) -> None:
+    """Four million entries of an L1 table, of which one is used: memory and extents stay few."""
+    path = images.empty(tmp_path / "q", "qcow2", 8 * TiB - 4 * MiB, "-o", "cluster_size=4k")
+    images.run("qemu-io", "-f", "qcow2", "-c", "write -P 5 4T 4k", str(path))
+    assert await collect(qcow2.extents(FileReadable(path))) == [
+        Zero(4 * TiB),
+        Data(b"\5" * 4 * KiB),
+        Zero(4 * TiB - 4 * MiB - 4 * KiB),
+    ]
+
+
 async def test_only_what_is_allocated_is_read(tmp_path: Path) -> None:
     """Neighbouring clusters in one read, nothing twice, and the map without any data."""
     path = images.convert(images.raw(tmp_path / "raw", 8 * MiB, 2 * MiB), tmp_path / "q", "qcow2")
