@@ -279,3 +279,23 @@ async def test_another_file_is_refused(plain: bytearray) -> None:
     """The first four bytes say what it is."""
     plain[:4] = b"KDMV"
     await refused(plain, NotAnImage, "this one with b'KDMV'")
+
+
+async def test_one_compressed_cluster_for_all_is_refused(tmp_path: Path) -> None:
+    """Nor can one that inflates to much stand for a large disk."""
+    data = bytearray(images.make("qcow2-zlib", tmp_path).read_bytes())
+    table = l2(data)
+    for index in range(128):
+        data[table + 8 * index : table + 8 * index + 8] = data[table : table + 8]
+    await refused(data, CorruptImage, "uses parts in several places")
+
+
+async def test_a_zstd_window_beyond_any_cluster_is_refused(tmp_path: Path) -> None:
+    """A frame that asks for 128 MiB does not get them."""
+    data = bytearray(images.make("qcow2-zstd", tmp_path).read_bytes())
+    (entry,) = struct.unpack_from(">Q", data, l2(data))
+    at = entry & ((1 << 54) - 1)
+    # RFC 8878 section 3.1.1.1: no single segment, no content size, then the window: 2 ** 27.
+    data[at : at + 6] = b"\x28\xb5\x2f\xfd\x00" + bytes([17 << 3])
+    with pytest.raises(CorruptImage, match="too much memory"):
+        await collect(qcow2.extents(Counted(bytes(data))))
