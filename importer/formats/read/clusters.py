@@ -56,6 +56,9 @@ class Reader:
     """Reads the pieces of one file."""
 
     file: Readable
+    size: int
+    """Bytes of it, asked for once: a local file opens itself to tell."""
+
     cluster: int
     """Bytes of a cluster."""
 
@@ -70,7 +73,7 @@ class Reader:
             return Data(await self._read(piece.offset, piece.length))
         start, end = piece.clusters[0].offset, max(each.end for each in piece.clusters)
         # Of the last sector, the file may lack what belongs to nobody.
-        data = await self._read(start, min(end, self.file.size) - start)
+        data = await self._read(start, min(end, self.size) - start)
         return Data(await in_thread(self._inflate, piece.clusters, data))
 
     async def _read(self, offset: int, length: int) -> bytes:

@@ -33,7 +33,7 @@ async def extents(file: Readable) -> Extents:
     """Yield the guest data of *file* from its first byte to its virtual size."""
     head = await file.read_at(0, HEAD)
     header = _header(head)
-    reader = Reader(file, header.cluster, _is_zstd(head, header))
+    reader = Reader(file, file.size, header.cluster, _is_zstd(head, header))
     async with (
         aclosing(walk(file, header)) as places,
         aclosing(pieces(places)) as parts,
