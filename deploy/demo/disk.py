@@ -9,8 +9,8 @@ that were shifted, repeated or dropped show in a comparison.
     python3 deploy/demo/disk.py DIRECTORY     makes it there unless it is there; prints its path
 """
 
-import gzip
 import fcntl
+import gzip
 import hashlib
 import os
 import subprocess
