@@ -32,7 +32,7 @@ check: ## What CI runs, without the set-up: format, lint, types, imports, tests,
 	$(BIN)/mypy deploy/demo
 	$(BIN)/lint-imports
 	$(BIN)/python -m perf --smoke
-	$(BIN)/pytest -n $(PROCESSES) --dist loadgroup -m "not soak" $(PYTEST)
+	$(BIN)/pytest -n $(PROCESSES) -m "not soak" $(PYTEST)
 
 soak: packages-test $(VENV)/test.stamp ## The tests that take minutes and gigabytes
 	$(BIN)/pytest -m soak $(PYTEST)

@@ -9,6 +9,7 @@ that were shifted, repeated or dropped show in a comparison.
     python3 deploy/demo/disk.py DIRECTORY     makes it there unless it is there; prints its path
 """
 
+import fcntl
 import gzip
 import hashlib
 import os
@@ -52,11 +53,13 @@ def disk(directory: Path) -> Path:
     """Return the path of the disk in *directory*, made now if it is not there."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     path = directory / f"linux-{recipe}.raw"
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory, prefix="making-") as work:
-            made = make(Path(work))
-            os.replace(made, path)
+    directory.mkdir(parents=True, exist_ok=True)
+    # One maker at a time: no two disks are the same, and whoever has one may be using it.
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=directory, prefix="making-") as work:
+                os.replace(make(Path(work)), path)
     return path
 
 

@@ -37,6 +37,10 @@ class Header:
     extended: bool
     """Each L2 entry is 16 bytes: it has a bitmap of subclusters."""
 
+    dirty: bool
+    """Not closed cleanly: its reference counts are stale, its guest data is not (lazy refcounts,
+    qemu's docs/interop/qcow2.txt). Whoever opens it for writing counts anew."""
+
     @property
     def cluster(self) -> int:
         """Bytes of a cluster."""
@@ -67,7 +71,13 @@ def parse(head: bytes) -> Header:
         raise UnsupportedImage(f"the qcow2 image is encrypted (method {crypt}); decrypt it first")
     incompatible = _features(head, cluster_bits) if version == 3 else 0
     header = Header(
-        version, cluster_bits, virtual_size, l1_size, l1_offset, bool(incompatible & _EXTENDED)
+        version,
+        cluster_bits,
+        virtual_size,
+        l1_size,
+        l1_offset,
+        extended=bool(incompatible & _EXTENDED),
+        dirty=bool(incompatible & _DIRTY),
     )
     _check_l1(header)
     _check_refcounts(header, fields[9], fields[10])

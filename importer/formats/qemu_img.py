@@ -239,7 +239,9 @@ async def _ended(task: asyncio.Future[Any]) -> None:
 def _trimmed(said: bytes) -> str:
     text = _OUR_FILES.sub("the file", said.decode(errors="replace"))
     lines = text.strip().splitlines()
-    return " / ".join(line.removeprefix("qemu-img: ") for line in lines)[-_SAID_MOST:]
+    whole = " / ".join(line.removeprefix("qemu-img: ") for line in lines)
+    # The cause comes first; a check of a damaged file says a line for each cluster.
+    return whole if len(whole) <= _SAID_MOST else f"{whole[:_SAID_MOST]} ..."
 
 
 def _refuse_limited(done: _Done) -> None:

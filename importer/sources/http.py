@@ -153,8 +153,7 @@ class HttpSource:
         if response.status != 200:
             response.close()
             raise _refusal(response)
-        encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
-        return Opened(self._chunks(response), response.content_length, encoded)
+        return Opened(self._chunks(response), response.content_length, _is_coded(response))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -210,6 +209,13 @@ class HttpReadable:
         if len(data) != end - offset:
             raise _truncated(response, len(data))
         return data
+
+
+def _is_coded(response: aiohttp.ClientResponse) -> bool:
+    """Say whether the server wrapped the file once more: as a content or a transfer coding."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    transfer = response.headers.get("Transfer-Encoding", "chunked").strip().lower()
+    return coding != "identity" or transfer != "chunked"
 
 
 async def _at_most(response: aiohttp.ClientResponse, size: int) -> bytes:

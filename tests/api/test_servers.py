@@ -1,5 +1,6 @@
 """Whole imports from servers as they are; what is logged of them holds no secret."""
 
+import asyncio
 import gzip
 import io
 import lzma
@@ -42,6 +43,27 @@ async def test_a_coding_for_the_road_is_undone(
         image = await client.until("disk")
     assert image["status"]["phase"] == "Ready", image
     assert image["status"]["compression"] == compression
+    assert Path(image["status"]["target"]["name"]).read_bytes() == disk.read_bytes()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda disk: gzip.compress(lzma.compress(disk))])
+async def test_a_transfer_coding_is_undone(client: Client, tmp_path: Path, pack: object) -> None:
+    """``Transfer-Encoding: gzip, chunked`` (RFC 9112 section 7), which we did not ask for."""
+    disk = images.make("qcow2", tmp_path)
+    body = pack(disk.read_bytes())
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await client.fetch("disk", f"http://127.0.0.1:{port}/disk")
+        image = await client.until("disk")
+    assert image["status"]["phase"] == "Ready", image
     assert Path(image["status"]["target"]["name"]).read_bytes() == disk.read_bytes()
 
 

@@ -15,7 +15,6 @@ from tests.boot.machine import boots
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("boot"),
 ]
 
 Make = Callable[[Path, Path], None]

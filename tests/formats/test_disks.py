@@ -149,6 +149,18 @@ async def test_a_cancelled_convert_leaves_nothing(tmp_path: Path, disks: Disks) 
     assert not _qemu_img_runs()
 
 
+async def test_a_qcow2_that_was_not_closed_is_read_right(tmp_path: Path, disks: Disks) -> None:
+    """Its reference counts are stale and its data is not: it is taken, whole."""
+    path = images.empty(tmp_path / "dirty.qcow2", "qcow2", 64 * MiB, "-o", "lazy_refcounts=on")
+    words = [word for text in ("write -P 7 0 8M", "flush", "abort") for word in ("-c", text)]
+    subprocess.run(["qemu-io", "-f", "qcow2", *words, path], capture_output=True)
+    assert path.read_bytes()[79] == 1, "qemu-io closed it"
+    info = await disks.measure(path, Format.QCOW2)
+    await disks.verify(path, info.format)
+    await disks.convert(path, info.format, tmp_path / "disk.raw", "raw")
+    assert (tmp_path / "disk.raw").read_bytes() == b"\7" * (8 * MiB) + bytes(56 * MiB)
+
+
 def _qemu_img_runs() -> bool:
     """Look at our own children only: other tests start processes too."""
     tools = {"qemu-img", "prlimit", "setpriv"}
