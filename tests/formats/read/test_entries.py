@@ -14,8 +14,8 @@ from importer.units import KiB
 
 CLUSTER = 64 * KiB
 COPIED, COMPRESSED = 1 << 63, 1 << 62
-PLAIN = Header(3, 16, 10 * CLUSTER, 1, CLUSTER, False)
-EXTENDED = Header(3, 16, 10 * CLUSTER, 1, CLUSTER, True)
+PLAIN = Header(3, 16, 10 * CLUSTER, 1, CLUSTER, extended=False, dirty=False)
+EXTENDED = Header(3, 16, 10 * CLUSTER, 1, CLUSTER, extended=True, dirty=False)
 SUB = CLUSTER // 32
 
 
