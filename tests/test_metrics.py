@@ -164,7 +164,8 @@ async def answers(http: aiohttp.ClientSession, base: str, query: str) -> list[di
     while True:
         with contextlib.suppress(aiohttp.ClientConnectionError):
             async with http.get(f"{base}/api/v1/query", params={"query": query}) as response:
-                result = (await response.json()).get("data", {}).get("result")
-                if result:
+                # It answers 503 while it starts.
+                found = await response.json() if response.status == 200 else {}
+                if result := found.get("data", {}).get("result"):
                     return result
         await asyncio.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,11 +72,13 @@ class Client:
         wanted = set(phases) or OVER
         async with self.http.get(f"{self.base}/v1/events") as stream:
             async for line in stream.content:
-                if line.startswith(b"data: "):
-                    image = await self.image(name)
-                    if image["status"]["phase"] in wanted:
-                        return image
-                    assert image["status"]["phase"] not in OVER, image
+                told = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+                if told.get("name") != name or "status" not in told:
+                    continue
+                image = await self.image(name)
+                if image["status"]["phase"] in wanted:
+                    return image
+                assert image["status"]["phase"] not in OVER, image
         raise AssertionError("the event stream ended")
 
     async def names(self) -> dict[str, str]:
