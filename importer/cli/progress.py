@@ -90,7 +90,8 @@ class Bar(_ByPhase):
         if name != self._name:
             self._name = name
             self._progress.reset(self._task, total=total, description=plain(name))
-        self._progress.update(self._task, completed=done, total=total)
+        # Drawn at once when all is there: the next phase may begin before the next refresh.
+        self._progress.update(self._task, completed=done, total=total, refresh=done == total)
 
 
 class Lines(_ByPhase):
