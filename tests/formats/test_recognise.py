@@ -157,18 +157,23 @@ def test_an_iso_is_an_iso_also_as_a_hybrid(tmp_path: Path) -> None:
     assert format_of(images.hybrid_iso(tmp_path / "b.iso").read_bytes()[:MiB]) is Format.ISO
 
 
-@pytest.mark.parametrize(
-    ("format", "said"), [("qed", "QED"), ("parallels", "Parallels"), ("luks", "LUKS")]
-)
+@pytest.mark.parametrize(("format", "said"), [("qed", "QED"), ("parallels", "Parallels")])
 def test_formats_of_qemu_that_are_not_read_are_named(
     format: str, said: str, tmp_path: Path
 ) -> None:
-    """What qemu-img could read and we do not is refused, also encrypted disks."""
-    secret = ("--object", "secret,id=key,data=secret", "-o", "key-secret=key,iter-time=10")
-    options = secret if format == "luks" else ()
-    path = images.empty(tmp_path / "disk", format, 4 * MiB, *options)
+    """What qemu-img could read and we do not is refused."""
+    path = images.empty(tmp_path / "disk", format, 4 * MiB)
     with pytest.raises(UnsupportedImage, match=said):
         format_of(path.read_bytes()[:MiB])
+
+
+def test_an_encrypted_disk_is_named() -> None:
+    """LUKS is known by its magic and version (LUKS1 on-disk format, section 2).
+
+    Written here: qemu-img measures the processor to make one, and gives up on a busy machine.
+    """
+    with pytest.raises(UnsupportedImage, match="LUKS"):
+        format_of(b"LUKS\xba\xbe\0\1" + bytes(MiB - 8))
 
 
 def test_a_vmdk_descriptor_is_unsafe(tmp_path: Path) -> None:
