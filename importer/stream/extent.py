@@ -37,6 +37,26 @@ pieces of about 1 MiB, zeros in one piece however long they are."""
 
 
 @dataclass(frozen=True, slots=True)
+class Located:
+    """An extent and the guest offset that it belongs at."""
+
+    offset: int
+    extent: Extent
+
+
+Layout: TypeAlias = AsyncGenerator[Located, None]
+"""Every guest byte once, in whatever order a file holds them."""
+
+
+async def located(extents: Extents) -> Layout:
+    """Yield *extents* with the offsets that their order implies."""
+    offset = 0
+    async for extent in extents:
+        yield Located(offset, extent)
+        offset += extent.length
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Guest bytes ``[offset, offset + length)``, all data or all zeros; at least one."""
 
