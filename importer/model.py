@@ -70,6 +70,11 @@ class Format(StrEnum):
 WantedFormat: TypeAlias = Literal["raw", "qcow2"]
 """Formats that an image can be stored in."""
 
+Wire: TypeAlias = Literal["as-is", "raw", "raw+zstd", "qcow2"]
+"""How guest data travels to a target: the file's own bytes, the disk's bytes with zeros left out
+where the target is on this machine, the same in a zstd frame whose zeros cost nothing, or a qcow2
+made on the way."""
+
 Compression: TypeAlias = Literal["gzip", "xz", "zstd", "bzip2"]
 """Outer compression: what was wrapped round the whole disk image file."""
 
@@ -169,8 +174,13 @@ class Problem(_Struct, frozen=True, kw_only=True):
 class Plan(_Struct, frozen=True, kw_only=True):
     """How the bytes travel, and why that way."""
 
-    wire: str
+    wire: Wire
     why: str
+    bytes: Size | None = None
+    """What is predicted to travel; None where only the end will tell."""
+
+    seconds: float | None = None
+    """What is predicted to pass from the first byte to Ready, by the rates of the class."""
 
 
 class Placed(_Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from importer.model import Format, ImageInfo, Placed, StorageClass, WantedFormat
+from importer.model import Format, ImageInfo, Placed, StorageClass, WantedFormat, Wire
+from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 
 
@@ -27,6 +28,26 @@ class Order:
 
     options: dict[str, Any]
     """``spec.target``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What a target takes, and what it then does: what a plan is made of."""
+
+    wires: frozenset[Wire]
+    """Forms in which an image may come."""
+
+    formats: frozenset[Format]
+    """Formats of files that may come as they are."""
+
+    stores: frozenset[WantedFormat]
+    """Formats that it can store."""
+
+    converts: bool
+    """It takes a format that is not the one to be stored, puts the file down, and converts it."""
+
+    hashes: bool = False
+    """It reads all that it got once more before the image is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +75,18 @@ class Finished:
 class Place(Protocol):
     """One import's place on a shelf."""
 
-    async def prepare(self, info: ImageInfo) -> None:
-        """Make room. Raises NoSpace, TargetBusy, TargetError."""
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
+        """Make room for what is to come as *wire*. Raises NoSpace, TargetBusy, TargetError."""
 
     async def write(self, chunks: Chunks) -> Written:
-        """Take the disk image file's bytes, in order, to their end. Raises NoSpace, TargetError."""
+        """Take the bytes of a file, in order, to their end. Raises NoSpace, TargetError."""
+
+    async def fill(self, layout: Layout) -> Written:
+        """Take the disk itself, every guest byte once, in any order.
+
+        Only where `prepare` was told ``raw``, by targets on this machine. Raises NoSpace,
+        TargetError.
+        """
 
     async def finish(self) -> Finished:
         """Verify, convert, make durable; return when the image is whole and in its place.
@@ -76,6 +104,10 @@ class Place(Protocol):
 
 class Shelf(Protocol):
     """The images of one storage class."""
+
+    @property
+    def accepts(self) -> Accepts:
+        """What may be sent to it."""
 
     async def describe(self) -> StorageClass:
         """Return what it is and how much room there is."""
