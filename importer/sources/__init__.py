@@ -6,7 +6,22 @@ Opening again gives fresh chunks: a retry is a new pipe. A half-read generator i
 from dataclasses import dataclass
 from typing import Protocol
 
+from importer.model import Format, Wire
 from importer.stream.pipe import Chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a client says of its file when it sends the disk inside in another form."""
+
+    wire: Wire
+    """``raw+zstd`` or ``qcow2``."""
+
+    format: Format
+    """Of the file that the user named."""
+
+    size: int
+    """Bytes of that file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,9 @@ class Opened:
     encoded: bool = False
     """The sender wrapped the file once more for the road (``Content-Encoding``), so one more
     layer of compression than the file itself has is to be expected."""
+
+    declared: Declared | None = None
+    """The bytes are not the file's own, but the disk's in this form."""
 
 
 class Source(Protocol):
