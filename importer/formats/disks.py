@@ -12,7 +12,7 @@ from pathlib import Path
 
 from importer.config import Limits
 from importer.errors import NoSpace, TargetError
-from importer.formats import allocated, qcow2, whole
+from importer.formats import allocated, qcow2, recognise, whole
 from importer.formats.inspect import HEAD, refuse_large, see
 from importer.formats.qemu_img import QemuImg
 from importer.model import Format, ImageInfo, WantedFormat
@@ -54,6 +54,11 @@ class Disks:
             await in_thread(allocated.check, file, format)
             if format in _CHECKED and not await in_thread(_counts_are_stale, file, format):
                 await self._qemu_img.check(file, format)
+
+    async def refuse_nested(self, path: Path) -> None:
+        """Raise UnsafeImage when the raw disk at *path* begins as a file of another format."""
+        with _opened(path, os.O_RDONLY) as file:
+            recognise.refuse_nested(await in_thread(os.pread, file, SECTOR, 0))
 
     async def convert(self, source: Path, format: Format, to: Path, wanted: WantedFormat) -> None:
         """Write the guest data of *source* to *to*; nothing is left of *to* when that fails.

@@ -86,6 +86,18 @@ def format_of(head: bytes) -> Format:
     return Format.ISO if is_iso(head) else Format.RAW
 
 
+def refuse_nested(head: bytes) -> None:
+    """Raise UnsafeImage when *head*, the start of a raw disk, says that it is no raw disk.
+
+    Who opens it without saying the format would open what it names: other files, for one.
+    """
+    for offset, magic, found in _FORMATS:
+        if head.startswith(magic, offset):
+            raise UnsafeImage(
+                f"the disk inside the image begins as a {found} file; unpack it first"
+            )
+
+
 def is_iso(head: bytes) -> bool:
     """Return True for ISO 9660 and UDF."""
     return head[_PVD + 1 : _PVD + 6] in (b"CD001", b"NSR02", b"NSR03", b"BEA01")

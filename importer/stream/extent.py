@@ -6,6 +6,7 @@ of guest data, not of the file that holds it.
 """
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -51,9 +52,40 @@ Layout: TypeAlias = AsyncGenerator[Located, None]
 async def located(extents: Extents) -> Layout:
     """Yield *extents* with the offsets that their order implies."""
     offset = 0
-    async for extent in extents:
-        yield Located(offset, extent)
-        offset += extent.length
+    async with aclosing(extents):
+        async for extent in extents:
+            yield Located(offset, extent)
+            offset += extent.length
+
+
+async def peeked(extents: Extents, size: int) -> tuple[bytes, Extents]:
+    """Return the first *size* bytes of *extents*, fewer if there are no more, and all of them."""
+    taken: list[Extent] = []
+    length = 0
+    try:
+        while length < size:
+            extent = await anext(extents)
+            taken.append(extent)
+            length += extent.length
+    except StopAsyncIteration:
+        pass
+    except BaseException:
+        await extents.aclose()
+        raise
+    head = b"".join(_start(extent, size) for extent in taken)
+    return head[:size], _chained(taken, extents)
+
+
+async def _chained(taken: list[Extent], rest: Extents) -> Extents:
+    async with aclosing(rest):
+        for extent in taken:
+            yield extent
+        async for extent in rest:
+            yield extent
+
+
+def _start(extent: Extent, size: int) -> bytes:
+    return extent.data[:size] if isinstance(extent, Data) else bytes(min(extent.length, size))
 
 
 @dataclass(frozen=True, slots=True)

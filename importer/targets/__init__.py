@@ -60,6 +60,9 @@ class Written:
     data: int
     """Bytes that had to be written; the rest were zeros and became holes."""
 
+    wire: int
+    """Bytes that travelled to it: zeros that were only told of are none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -140,6 +143,9 @@ class Disks(Protocol):
 
     async def verify(self, path: Path, format: Format) -> None:
         """Raise CorruptImage when *path*, a file of *format*, is damaged or ends too early."""
+
+    async def refuse_nested(self, path: Path) -> None:
+        """Raise UnsafeImage when the raw disk at *path* begins as a file of another format."""
 
     async def convert(self, source: Path, format: Format, to: Path, wanted: WantedFormat) -> None:
         """Write the guest data of *source*, of *format*, to *to* as *wanted*.

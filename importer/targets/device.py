@@ -1,20 +1,24 @@
 """An image on a block device, as raw; the device holds one.
 
-Raw files go straight to the device; of the others the file is put down in the spool first, because
-only qemu can lay them out. Who holds the device stands in a claim file, ``<class>.claim``, in the
-spool. No half image is left on a device: its first and last MiB are wiped, so nothing boots.
+Raw files and disks that come as extents go straight to the device; other files are put down in the
+spool first, because only qemu can lay them out. Who holds the device stands in a claim file,
+``<class>.claim``, in the spool. No half image is left on a device: its first and last MiB are
+wiped, so nothing boots.
 """
 
 import errno
 import os
 from pathlib import Path
 
+import msgspec
+
 from importer.config import Limits
 from importer.errors import CorruptImage, NoSpace, TargetBusy, TargetError, UnsupportedImage
-from importer.model import Format, ImageInfo, Placed, StorageClass
+from importer.model import Format, ImageInfo, Placed, StorageClass, Wire
+from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
-from importer.targets import Disks, Finished, Order, Written
+from importer.targets import Accepts, Disks, Finished, Order, Written
 from importer.targets.directory import refuse_options
 from importer.targets.sparse import (
     SparseWriter,
@@ -32,6 +36,13 @@ _RAW = (Format.RAW, Format.ISO)
 
 class DeviceShelf:
     """One block device."""
+
+    accepts = Accepts(
+        wires=frozenset({"as-is", "raw", "raw+zstd", "qcow2"}),
+        formats=frozenset(Format),
+        stores=frozenset({"raw"}),
+        converts=True,
+    )
 
     def __init__(self, name: str, device: Path, spool: Path, disks: Disks, limits: Limits) -> None:
         self._name = name
@@ -86,25 +97,36 @@ class DevicePlace:
         self._disks = disks
         self._limits = limits
         self._part = claim.parent / f".{order.uid}.part"
-        self._claimed: Format = Format.RAW
+        self._info = ImageInfo(format=Format.RAW)
+        self._wire: Wire = "as-is"
         self._written = 0
 
-    async def prepare(self, info: ImageInfo) -> None:
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
         """Claim the device. Raises TargetBusy, NoSpace."""
-        self._claimed = info.format
+        self._info, self._wire = info, wire
         await in_thread(self._prepare, info)
 
     async def write(self, chunks: Chunks) -> Written:
         """Write raw to the device, other formats to the spool."""
-        to = self._device if self._claimed in _RAW else self._part
+        to = self._device if self._info.format in _RAW else self._part
         async with SparseWriter(to, self._limits.free_space) as writer:
             written = await writer.write(chunks)
         self._written = written.size
         return written
 
+    async def fill(self, layout: Layout) -> Written:
+        """Write the disk to the device, which is told of its zeros."""
+        async with SparseWriter(self._device) as writer:
+            written = await writer.fill(layout)
+        self._info = msgspec.structs.replace(self._info, virtual_size=written.size)
+        return written
+
     async def finish(self) -> Finished:
         """Measure, verify, and lay out what qemu must lay out."""
-        if self._claimed in _RAW:
+        if self._wire == "raw":
+            await self._disks.refuse_nested(self._device)
+            info = self._info
+        elif self._info.format in _RAW:
             info = await self._from_device()
         else:
             info = await self._from_spool()
@@ -119,7 +141,7 @@ class DevicePlace:
 
     async def _from_device(self) -> ImageInfo:
         try:
-            info = await self._disks.measure(self._device, self._claimed, self._written)
+            info = await self._disks.measure(self._device, self._info.format, self._written)
         except CorruptImage as exc:
             # qemu-img looks for a VHD's footer where the device ends, not where the file did.
             if await in_thread(self._is_vhd):
@@ -135,10 +157,11 @@ class DevicePlace:
             return device.read(SECTOR).startswith(b"conectix")
 
     async def _from_spool(self) -> ImageInfo:
-        info = await self._disks.measure(self._part, self._claimed)
+        info = await self._disks.measure(self._part, self._info.format)
         await self._disks.verify(self._part, info.format)
         self._refuse_small(info.virtual_size)
         await self._disks.convert(self._part, info.format, self._device, "raw")
+        await self._disks.refuse_nested(self._device)
         await in_thread(self._part.unlink)
         return info
 

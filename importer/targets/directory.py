@@ -11,21 +11,33 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from importer.config import Limits
 from importer.errors import CallerError, NoSpace, TargetBusy, TargetError
-from importer.model import Format, ImageInfo, Placed, StorageClass
+from importer.model import Format, ImageInfo, Placed, StorageClass, WantedFormat, Wire
+from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
-from importer.targets import Disks, Finished, Order, Written
+from importer.targets import Accepts, Disks, Finished, Order, Written
 from importer.targets.sparse import SparseWriter, failure, make_directory, sync_directory
 from importer.units import SECTOR, human, round_up
 
 _RAW = (Format.RAW, Format.ISO)
 _ENDINGS = ("raw", "qcow2")
 
+ACCEPTS = Accepts(
+    wires=frozenset({"as-is", "raw", "raw+zstd", "qcow2"}),
+    formats=frozenset(Format),
+    stores=frozenset({"raw", "qcow2"}),
+    converts=True,
+)
+
 
 class DirectoryShelf:
     """One directory."""
+
+    accepts = ACCEPTS
 
     def __init__(self, name: str, root: Path, disks: Disks, limits: Limits) -> None:
         self._name = name
@@ -70,14 +82,15 @@ class DirectoryPlace:
         self._order = order
         self._disks = disks
         self._limits = limits
-        self._claimed: Format = Format.RAW
+        self._info = ImageInfo(format=Format.RAW)
+        self._wire: Wire = "as-is"
         self._claim, self._part, self._new = (
             folder / f".{order.uid}.{kind}" for kind in ("claim", "part", "new")
         )
 
-    async def prepare(self, info: ImageInfo) -> None:
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
         """Make the directory, see that the name and enough room are there, and claim the name."""
-        self._claimed = info.format
+        self._info, self._wire = info, wire
         await in_thread(self._prepare, info)
 
     async def write(self, chunks: Chunks) -> Written:
@@ -85,18 +98,28 @@ class DirectoryPlace:
         async with SparseWriter(self._part, self._limits.free_space) as writer:
             return await writer.write(chunks)
 
+    async def fill(self, layout: Layout) -> Written:
+        """Write the disk as a raw file, zeros as holes."""
+        async with SparseWriter(self._part, self._limits.free_space) as writer:
+            written = await writer.fill(layout)
+        self._info = msgspec.structs.replace(self._info, virtual_size=written.size)
+        return written
+
     async def finish(self) -> Finished:
         """Measure and verify the whole file, convert it where asked, and give it its name."""
-        info = await self._disks.measure(self._part, self._claimed)
+        if self._wire == "raw":
+            await self._disks.refuse_nested(self._part)
+            return await self._published(self._info, self._part, "raw")
+        info = await self._disks.measure(self._part, self._info.format)
         await self._disks.verify(self._part, info.format)
         wanted = self._order.format or ("qcow2" if info.format is Format.QCOW2 else "raw")
         made = self._part
         if not _is_as_wanted(info.format, wanted):
             made = self._new
             await self._disks.convert(self._part, info.format, made, wanted)
-        final = self._folder / f"{self._order.name}.{wanted}"
-        await in_thread(self._publish, made, final, wanted)
-        return Finished(info, Placed(kind="File", name=str(final)))
+            if wanted == "raw":
+                await self._disks.refuse_nested(made)
+        return await self._published(info, made, wanted)
 
     async def settle(self) -> None:
         """Give up the claim: the image is there to stay."""
@@ -110,6 +133,11 @@ class DirectoryPlace:
         """Remove the finished file *name*, and make that durable."""
         (self._folder / name).unlink(missing_ok=True)
         self._tidy()
+
+    async def _published(self, info: ImageInfo, made: Path, wanted: WantedFormat) -> Finished:
+        final = self._folder / f"{self._order.name}.{wanted}"
+        await in_thread(self._publish, made, final, wanted)
+        return Finished(info, Placed(kind="File", name=str(final)))
 
     def _prepare(self, info: ImageInfo) -> None:
         try:
@@ -135,10 +163,11 @@ class DirectoryPlace:
 
     def _refuse_full(self, info: ImageInfo) -> None:
         free = shutil.disk_usage(self._folder).free - self._limits.free_space
-        # Of a compressed file more will be written, nobody knows how much: checked as it comes.
-        if (info.size or 0) > free:
+        # Of a compressed file more will be written, of extents less, nobody knows how much:
+        # that is checked as it comes.
+        if self._wire == "as-is" and (needed := info.size or 0) > free:
             raise NoSpace(
-                f"the image needs {human(info.size or 0)}, {self._folder} has {human(max(0, free))}"
+                f"the image needs {human(needed)}, {self._folder} has {human(max(0, free))}"
                 f" ({human(self._limits.free_space)} are to stay free)"
             )
 

@@ -1,4 +1,4 @@
-"""Writes a file's bytes in order and leaves its zeros out.
+"""Writes a file's bytes in order, or a disk's extents in any, and leaves the zeros out.
 
 A regular file gets holes; a block device is told to zero the range (``BLKZEROOUT``, linux/fs.h),
 which costs no data on the wire to it where the device can, and writes zeros where it cannot.
@@ -10,19 +10,21 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import ParamSpec, Self
+from typing import ParamSpec, Self, TypeVar
 
 from importer.errors import NoSpace, TargetError
+from importer.stream.extent import Data, Layout, Located, Zero
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.stream.zeros import runs
 from importer.targets import Written
-from importer.units import SECTOR, MiB, human, round_up
+from importer.units import SECTOR, GiB, MiB, human, round_up
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 FLUSH = 16 * MiB
 """Bytes after which the disk is made to write, while more come: the last fsync has little to do
@@ -31,6 +33,7 @@ then, and dirty pages do not pile up in the memory."""
 _BLKZEROOUT = 0x127F
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ZEROS = bytes(MiB)
+_ZEROS_AT_ONCE = GiB
 
 
 class SparseWriter:
@@ -44,6 +47,7 @@ class SparseWriter:
         self._unflushed = 0
         self._size = 0
         self._written = 0
+        self._came = 0
 
     async def __aenter__(self) -> Self:
         await in_thread(self._open)
@@ -54,10 +58,20 @@ class SparseWriter:
 
     async def write(self, chunks: Chunks) -> Written:
         """Write *chunks* to their end and make them durable. Raises NoSpace, TargetError."""
+        await self._all(chunks, self._append)
+        return Written(self._size, self._written, self._came)
+
+    async def fill(self, layout: Layout) -> Written:
+        """Write every extent where it belongs and make them durable. Raises as `write` does."""
+        async with aclosing(_steps(layout)) as steps:
+            await self._all(steps, self._put)
+        return Written(self._size, self._written, self._came)
+
+    async def _all(self, things: AsyncIterator[T], work: Callable[[T], None]) -> None:
         flushing: asyncio.Future[None] | None = None
         try:
-            async for chunk in chunks:
-                await in_thread(self._guarded, self._write, chunk)
+            async for thing in things:
+                await in_thread(self._guarded, work, thing)
                 if self._unflushed >= FLUSH:
                     self._unflushed = 0
                     if flushing:
@@ -70,7 +84,6 @@ class SparseWriter:
         if flushing:
             await flushing
         await in_thread(self._guarded, self._end)
-        return Written(self._size, self._written)
 
     def _open(self) -> None:
         self._device = self._path.exists() and stat.S_ISBLK(self._path.stat().st_mode)
@@ -95,14 +108,27 @@ class SparseWriter:
             "stay free); free some, or choose another storage class"
         )
 
-    def _write(self, chunk: bytes) -> None:
+    def _append(self, chunk: bytes) -> None:
+        self._write(self._size, chunk)
+
+    def _put(self, located: Located) -> None:
+        extent = located.extent
+        if isinstance(extent, Data):
+            self._write(located.offset, extent.data)
+            return
+        if self._device:
+            self._zero(located.offset, extent.length)
+        self._size = max(self._size, located.offset + extent.length)
+
+    def _write(self, offset: int, chunk: bytes) -> None:
         for data, start, end in runs(chunk):
             if data:
-                _write_all(self._fd, memoryview(chunk)[start:end], self._size + start)
+                _write_all(self._fd, memoryview(chunk)[start:end], offset + start)
                 self._written += end - start
             elif self._device:
-                self._zero(self._size + start, end - start)
-        self._size += len(chunk)
+                self._zero(offset + start, end - start)
+        self._size = max(self._size, offset + len(chunk))
+        self._came += len(chunk)
         self._unflushed += len(chunk)
 
     def _zero(self, offset: int, length: int) -> None:
@@ -128,6 +154,18 @@ class SparseWriter:
         else:
             os.ftruncate(self._fd, self._size)
         os.fsync(self._fd)
+
+
+async def _steps(layout: Layout) -> Layout:
+    """Yield *layout* with its zeros in steps that a cancelled import need not wait for long."""
+    async with aclosing(layout):
+        async for located in layout:
+            if isinstance(located.extent, Data):
+                yield located
+                continue
+            end = located.offset + located.extent.length
+            for offset in range(located.offset, end, _ZEROS_AT_ONCE):
+                yield Located(offset, Zero(min(_ZEROS_AT_ONCE, end - offset)))
 
 
 def _free(fd: int) -> int:

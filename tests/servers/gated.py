@@ -4,7 +4,8 @@ A `Gate` holds them there until it is opened; another kind may do worse (tests/c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,9 +13,10 @@ from typing import Protocol, TypeVar
 from importer.config import Config
 from importer.formats.disks import Disks
 from importer.formats.qemu_img import QemuImg
-from importer.model import ImageInfo, Placed, StorageClass
+from importer.model import ImageInfo, Placed, StorageClass, Wire
+from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
-from importer.targets import Finished, Order, Place, Shelf, Written
+from importer.targets import Accepts, Finished, Order, Place, Shelf, Written
 from importer.targets.local import shelves
 
 T = TypeVar("T")
@@ -54,11 +56,14 @@ class GatedPlace:
         self._place = place
         self._gate = gate
 
-    async def prepare(self, info: ImageInfo) -> None:
-        await self._step("prepare", lambda: self._place.prepare(info))
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
+        await self._step("prepare", lambda: self._place.prepare(info, wire))
 
     async def write(self, chunks: Chunks) -> Written:
         return await self._step("write", lambda: self._place.write(self._amid(chunks)))
+
+    async def fill(self, layout: Layout) -> Written:
+        return await self._step("write", lambda: self._place.fill(self._amid(layout)))
 
     async def finish(self) -> Finished:
         return await self._step("finish", self._place.finish)
@@ -75,10 +80,11 @@ class GatedPlace:
         await self._gate.passes(f"after {name}")
         return result
 
-    async def _amid(self, chunks: Chunks) -> Chunks:
-        async for chunk in chunks:
-            yield chunk
-            await self._gate.passes("amid write")
+    async def _amid(self, things: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        async with aclosing(things):
+            async for thing in things:
+                yield thing
+                await self._gate.passes("amid write")
 
 
 class GatedShelf:
@@ -87,6 +93,10 @@ class GatedShelf:
     def __init__(self, shelf: Shelf, gate: Passes) -> None:
         self._shelf = shelf
         self._gate = gate
+
+    @property
+    def accepts(self) -> Accepts:
+        return self._shelf.accepts
 
     async def describe(self) -> StorageClass:
         return await self._shelf.describe()

@@ -11,9 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from importer.errors import CallerError, CorruptImage, TargetBusy
+from importer.errors import CallerError, CorruptImage, TargetBusy, UnsafeImage
 from importer.formats.disks import Disks
 from importer.model import Format, ImageInfo, WantedFormat
+from importer.stream.extent import Data, Layout, Located, Zero
+from importer.targets import Written
 from importer.units import MiB
 from tests import images
 from tests.targets.conftest import (
@@ -71,6 +73,82 @@ async def test_what_arrived_is_counted(member: Member, tmp_path: Path) -> None:
     await place.prepare(await look(path))
     written = await place.write(chunks(path))
     assert (written.size, written.data) == (path.stat().st_size, MiB + 4096)
+
+
+EXTENTS = [
+    Located(3 * MiB, Data(b"late" * 1024)),
+    Located(0, Data(b"head" * 1024 + bytes(MiB - 4096))),
+    Located(3 * MiB + 4096, Zero(5 * MiB - 4096)),
+    Located(MiB, Zero(2 * MiB)),
+]
+"""A disk of 8 MiB in no order, with 8 KiB that are no zeros."""
+
+
+async def layout(extents: list[Located]) -> Layout:
+    for extent in extents:
+        yield extent
+
+
+@pytest.mark.parametrize("known", [Format.QCOW2, Format.RAW])
+async def test_a_disk_is_filled_in_any_order(member: Member, tmp_path: Path, known: Format) -> None:
+    """What comes as extents lies where it belongs, whatever was there before."""
+    whole = bytearray(8 * MiB)
+    whole[:4096], whole[3 * MiB : 3 * MiB + 4096] = b"head" * 1024, b"late" * 1024
+    (tmp_path / "whole").write_bytes(whole)
+    place = member.place(order(format="raw"))
+    await place.prepare(ImageInfo(format=known, virtual_size=8 * MiB, size=8 * MiB), "raw")
+    written = await place.fill(layout(EXTENTS))
+    assert written == Written(8 * MiB, 8192, MiB + 4096)
+    finished = await place.finish()
+    await place.settle()
+    made, format = member.image(finished, tmp_path)
+    assert (format, finished.info.format) == ("raw", known)
+    assert finished.info.virtual_size == 8 * MiB
+    assert images.same(made, "raw", tmp_path / "whole", "raw")
+
+
+@pytest.mark.parametrize("at", range(5))
+async def test_a_broken_fill_leaves_nothing(member: Member, at: int) -> None:
+    """An error amid the extents comes out as it is, and abort cleans up."""
+
+    async def breaking() -> Layout:
+        for extent in EXTENTS[:at]:
+            yield extent
+        raise CorruptImage("half-way")
+
+    place = member.place(order())
+    await place.prepare(ImageInfo(format=Format.QCOW2, virtual_size=8 * MiB), "raw")
+    with pytest.raises(CorruptImage, match="half-way"):
+        await place.fill(breaking())
+    await place.abort()
+    member.assert_clean()
+
+
+async def test_a_disk_that_is_a_file_of_its_own_is_refused(member: Member, tmp_path: Path) -> None:
+    """A qcow2 inside a disk would be opened, with all it names, by who does not say the format."""
+    inner = source("qcow2", tmp_path).read_bytes()
+    inner = inner.ljust(-(-len(inner) // MiB) * MiB, b"\0")
+    place = member.place(order())
+    await place.prepare(ImageInfo(format=Format.VMDK, virtual_size=len(inner)), "raw")
+    await place.fill(layout([Located(0, Data(inner))]))
+    with pytest.raises(UnsafeImage, match="qcow2"):
+        await place.finish()
+    await place.abort()
+    member.assert_clean()
+
+
+async def test_a_converted_disk_that_is_a_file_of_its_own_is_refused(
+    member: Member, tmp_path: Path
+) -> None:
+    """The same where qemu-img lays out the disk."""
+    inner = source("qcow2", tmp_path)
+    with inner.open("r+b") as file:
+        file.truncate(-(-inner.stat().st_size // MiB) * MiB)
+    outer = images.convert(inner, tmp_path / "outer.vmdk", "vmdk")
+    place = member.place(order())
+    with pytest.raises(UnsafeImage, match="qcow2"):
+        await fill(place, outer)
+    await place.abort()
 
 
 STEPS = ["nothing", "prepared", "broken", "written", "finished"]

@@ -95,7 +95,7 @@ async def test_exactly_full_fits(device: Member) -> None:
 
     place = device.place(order())
     await place.prepare(ImageInfo(format=Format.RAW, size=DEVICE, virtual_size=DEVICE))
-    assert await place.write(noise()) == Written(DEVICE, DEVICE)
+    assert await place.write(noise()) == Written(DEVICE, DEVICE, DEVICE)
     assert (await place.finish()).info.virtual_size == DEVICE
 
 

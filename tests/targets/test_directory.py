@@ -49,7 +49,7 @@ async def test_zeros_of_a_dense_stream_are_holes(directory: Member) -> None:
 
     place = directory.place(order())
     await place.prepare(ImageInfo(format=Format.RAW, size=8 * MiB))
-    assert await place.write(stream()) == Written(8 * MiB, 0)
+    assert await place.write(stream()) == Written(8 * MiB, 0, 8 * MiB)
     finished = await place.finish()
     assert Path(finished.placed.name).stat().st_blocks == 0
 
