@@ -1,38 +1,19 @@
 """Reads what a qcow2 file's tables name: neighbours together, several reads at once, in order.
 
-Compressed clusters are inflated in threads. Source: QEMU's docs/interop/qcow2.txt, "Compressed
-Clusters Descriptor", and block/qcow2-threads.c: raw deflate with a window of 4 KiB, or zstd; what
-follows a cluster's own data is not looked at.
+Compressed clusters are inflated in threads. Raises CorruptImage, and what the file raises.
 """
 
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from isal import igzip_lib
-
 from importer.errors import CorruptImage
 from importer.formats.read.place import Hole, Packed, Place, Stored
+from importer.formats.read.unpack import Unpacker
 from importer.model import Readable
 from importer.stream.extent import Data, Extent, Zero
 from importer.stream.threads import in_thread
 from importer.units import CHUNK
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-_WINDOW = 12
-"""Binary logarithm of deflate's window: qcow2_zlib_decompress says -12."""
-
-_ZSTD_WINDOW = 23
-"""The same for zstd: 8 MiB. Compressors choose no more than the content, a cluster of 2 MiB, needs;
-what asks for more would take it from our memory."""
-
-_IGZIP_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # a class, typed as one
-_DAMAGED = (_IGZIP_ERROR, zstd.ZstdError, EOFError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +40,7 @@ class Reader:
     size: int
     """Bytes of it, asked for once: a local file opens itself to tell."""
 
-    cluster: int
-    """Bytes of a cluster."""
-
-    is_zstd: bool
-    """How clusters are compressed: zstd, or deflate."""
+    unpacker: Unpacker
 
     async def extent(self, piece: Piece) -> Extent:
         """Return the guest data of *piece*. Raises CorruptImage."""
@@ -88,31 +65,9 @@ class Reader:
     def _inflate(self, clusters: Sequence[Packed], data: bytes) -> bytes:
         view, start = memoryview(data), clusters[0].offset
         return b"".join(
-            self._whole(each, view[each.offset - start : each.end - start])[: each.length]
+            self.unpacker.guest(each, view[each.offset - start : each.end - start])
             for each in clusters
         )
-
-    def _whole(self, place: Packed, data: memoryview) -> bytes:
-        try:
-            made = self._cluster(data)
-        except _DAMAGED as exc:
-            raise CorruptImage(
-                f"the compressed qcow2 cluster at {place.offset:#x} is damaged: {exc}"
-            ) from exc
-        if len(made) != self.cluster:
-            raise CorruptImage(
-                f"the compressed qcow2 cluster at {place.offset:#x} has {len(made)} bytes, "
-                f"expected {self.cluster}"
-            )
-        return made
-
-    def _cluster(self, data: memoryview) -> bytes:
-        if self.is_zstd:
-            return zstd.ZstdDecompressor(
-                options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
-            ).decompress(data, self.cluster)
-        inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE, hist_bits=_WINDOW)
-        return bytes(inflater.decompress(data, self.cluster))
 
 
 async def pieces(places: AsyncIterator[Place]) -> AsyncGenerator[Piece, None]:

@@ -7,6 +7,7 @@ does. Raises CorruptImage for entries that cannot be.
 
 from __future__ import annotations  # array[int] is no type at run time before Python 3.12
 
+import sys
 from array import array
 from collections.abc import Iterator
 
@@ -20,6 +21,14 @@ OFFSET = 0x00FFFFFFFFFFFE00
 
 _COMPRESSED, _ZERO = 1 << 62, 1
 _SUBCLUSTERS = 32
+
+
+def words(data: bytes) -> array[int]:
+    """Return the entries of a table whose bytes are *data*."""
+    numbers = array("Q", data)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def places(entries: array[int], header: Header, start: int) -> list[Place]:

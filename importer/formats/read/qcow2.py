@@ -17,6 +17,7 @@ from importer.formats import qcow2
 from importer.formats.read.clusters import Reader, pieces
 from importer.formats.read.place import Hole
 from importer.formats.read.tables import HEAD, walk
+from importer.formats.read.unpack import Unpacker
 from importer.model import Readable
 from importer.stream.extent import Extents, Run, Runs, merged
 from importer.stream.lookahead import in_order
@@ -32,8 +33,8 @@ _COMPRESSION_TYPE = 104
 async def extents(file: Readable) -> Extents:
     """Yield the guest data of *file* from its first byte to its virtual size."""
     head = await file.read_at(0, HEAD)
-    header = _header(head)
-    reader = Reader(file, file.size, header.cluster, _is_zstd(head, header))
+    header = parse(head)
+    reader = Reader(file, file.size, unpacker(head, header))
     async with (
         aclosing(walk(file, header)) as places,
         aclosing(pieces(places)) as parts,
@@ -45,7 +46,7 @@ async def extents(file: Readable) -> Extents:
 
 async def runs(file: Readable) -> Runs:
     """Return where *file* has data and where zeros; only its tables are read."""
-    header = _header(await file.read_at(0, HEAD))
+    header = parse(await file.read_at(0, HEAD))
     found: list[Run] = []
     start = 0
     async with aclosing(walk(file, header)) as places:
@@ -56,7 +57,8 @@ async def runs(file: Readable) -> Runs:
     return tuple(found)
 
 
-def _header(head: bytes) -> qcow2.Header:
+def parse(head: bytes) -> qcow2.Header:
+    """Return what the file's first HEAD bytes say, or refuse it."""
     if not head.startswith(qcow2.MAGIC):
         raise NotAnImage(f"a qcow2 file begins with {qcow2.MAGIC!r}, this one with {head[:4]!r}")
     header = qcow2.parse(head)
@@ -64,7 +66,9 @@ def _header(head: bytes) -> qcow2.Header:
     return replace(header, virtual_size=header.virtual_size // SECTOR * SECTOR)
 
 
-def _is_zstd(head: bytes, header: qcow2.Header) -> bool:
+def unpacker(head: bytes, header: qcow2.Header) -> Unpacker:
+    """Return what inflates the file's compressed clusters."""
     # qcow2.parse has seen that the type agrees with the feature bit for it.
     length = int.from_bytes(head[100:104], "big")
-    return header.version > 2 and length > _COMPRESSION_TYPE and head[_COMPRESSION_TYPE] == 1
+    typed = header.version > 2 and length > _COMPRESSION_TYPE
+    return Unpacker(header.cluster, is_zstd=typed and head[_COMPRESSION_TYPE:].startswith(b"\x01"))

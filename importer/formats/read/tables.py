@@ -6,7 +6,6 @@ internal snapshots do not matter. Raises CorruptImage.
 
 from __future__ import annotations  # array[int] is no type at run time before Python 3.12
 
-import sys
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,7 +13,7 @@ from itertools import groupby
 
 from importer.errors import CorruptImage
 from importer.formats.qcow2 import Header
-from importer.formats.read.entries import OFFSET, places
+from importer.formats.read.entries import OFFSET, places, words
 from importer.formats.read.place import Hole, Packed, Place, Stored, joined
 from importer.formats.whole import refuse_short
 from importer.model import Readable
@@ -95,8 +94,8 @@ async def _l1(
     length = -(-header.virtual_size // reach) * 8
     budget.spend(header.l1_offset, length, "in its L1 table")
     for at in range(header.l1_offset, header.l1_offset + length, STEP):
-        words = await _words(file, at, min(STEP, header.l1_offset + length - at))
-        for entry, same in groupby(words):
+        numbers = await _words(file, at, min(STEP, header.l1_offset + length - at))
+        for entry, same in groupby(numbers):
             yield entry, sum(1 for _ in same)
 
 
@@ -129,17 +128,20 @@ def _spend(place: Place, header: Header, budget: Budget) -> None:
     if isinstance(place, Stored):
         budget.spend(place.offset, place.length, "in its clusters")
     elif isinstance(place, Packed):
-        # Its length is counted in sectors: of the last one, the file may lack all but a byte, and
-        # the others may belong to the next cluster.
-        length = place.end - place.offset - SECTOR + 1
-        least = max(length, header.cluster // _DENSEST, 1)
-        budget.spend(place.offset, max(length, 1), "in its compressed clusters", least)
+        length = max(place.end - place.offset - SECTOR + 1, 1)
+        budget.spend(place.offset, length, "in its compressed clusters", least(place, header))
+
+
+def least(place: Packed, header: Header) -> int:
+    """Return how many bytes of the file *place* takes at least.
+
+    Its length is counted in sectors: of the last one, the file may lack all but a byte, and the
+    others may belong to the next cluster.
+    """
+    return max(place.end - place.offset - SECTOR + 1, header.cluster // _DENSEST, 1)
 
 
 async def _words(file: Readable, offset: int, length: int) -> array[int]:
     data = await file.read_at(offset, length)
     refuse_short(offset + length, offset + len(data), "qcow2 image (in its tables)")
-    words = array("Q", data)
-    if sys.byteorder == "little":
-        words.byteswap()
-    return words
+    return words(data)
