@@ -21,6 +21,7 @@
     - UnsafeImage                  unsafe-image            422
     - UnsupportedImage             unsupported-image       422
     - CorruptImage                 corrupt-image           422
+    - ImageNotInOrder              image-not-in-order      422
     - SizeMismatch                 size-mismatch           422
     - ChecksumMismatch             checksum-mismatch       422
   x TargetError                    target-failed           502   where the image goes
@@ -185,6 +186,12 @@ class CorruptImage(ImageError):
     """The image is damaged or ends too early."""
 
     slug = "corrupt-image"
+
+
+class ImageNotInOrder(ImageError):
+    """The image's tables and data lie so far apart that one pass cannot read them."""
+
+    slug = "image-not-in-order"
 
 
 class SizeMismatch(ImageError):
