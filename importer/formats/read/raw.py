@@ -35,9 +35,9 @@ async def extents(path: Path) -> Extents:
         async with (
             aclosing(_pieces(found)) as pieces,
             aclosing(in_order(pieces, read, AHEAD)) as groups,
-            aclosing(_whole(groups)) as whole,
+            aclosing(whole(groups)) as filled,
         ):
-            async for extent in whole:
+            async for extent in filled:
                 yield extent
 
 
@@ -49,7 +49,7 @@ async def runs(path: Path) -> Runs:
 
 async def stream(chunks: Chunks) -> Extents:
     """Yield the guest data of a raw disk whose bytes come as *chunks*."""
-    async with aclosing(_whole(_sifted(chunks))) as found:
+    async with aclosing(whole(_sifted(chunks))) as found:
         async for extent in found:
             yield extent
 
@@ -59,7 +59,7 @@ async def _sifted(chunks: Chunks) -> AsyncGenerator[list[Extent], None]:
         yield await in_thread(sifted, chunk)
 
 
-async def _whole(groups: AsyncGenerator[list[Extent], None]) -> Extents:
+async def whole(groups: AsyncGenerator[list[Extent], None]) -> Extents:
     """Yield the extents of *groups*, zeros joined across them, to the end of the last sector."""
     zeros = size = 0
     async for group in groups:
