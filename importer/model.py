@@ -183,6 +183,74 @@ class Plan(_Struct, frozen=True, kw_only=True):
     """What is predicted to pass from the first byte to Ready, by the rates of the class."""
 
 
+class Rates(_Struct, frozen=True, kw_only=True):
+    """What a storage class does in a second, in bytes; each step is paid for by itself."""
+
+    receive: float
+    """Takes bytes off the wire."""
+
+    write: float
+    """Writes data where it is to stay."""
+
+    zero: float
+    """Makes zeros where they are to stay."""
+
+    scratch: float
+    """Puts down, to be read again, what it has to convert."""
+
+    hash: float
+    """Reads what it stored once more."""
+
+
+StepName: TypeAlias = Literal["receive", "write", "zero", "scratch", "hash"]
+
+
+class Step(_Struct, frozen=True, kw_only=True):
+    """One thing that an import is predicted to cost."""
+
+    name: StepName
+    phase: Phase
+    """Transferring while bytes flow, Processing after the last one."""
+
+    bytes: Size
+    rate: float
+    """Bytes in a second, by the rates of the class."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return self.bytes / self.rate
+
+
+class Candidate(_Struct, frozen=True, kw_only=True):
+    """One form in which the image could travel, and what that would cost."""
+
+    wire: Wire
+    why_not: str | None = None
+    """Why it is not possible; None when it is."""
+
+    bytes: Size | None = None
+    """What would travel; None where only the end would tell."""
+
+    seconds: float | None = None
+    """From the first byte to Ready; a guess where `bytes` is None, None without any size."""
+
+    steps: tuple[Step, ...] = ()
+
+
+class PlanReport(_Struct, frozen=True, kw_only=True):
+    """The answer to ``POST /v1/plan`` and ``importer plan``."""
+
+    image: "ImageInfo"
+    data: Size | None = None
+    """Guest bytes that are data, where a map told."""
+
+    storage_class: str
+    plan: Plan
+    candidates: tuple[Candidate, ...]
+    """The chosen one first, then by seconds, then those that are not possible."""
+
+
 class Placed(_Struct, frozen=True, kw_only=True):
     """What was made on the target."""
 
@@ -266,6 +334,24 @@ class StorageClass(_Struct, frozen=True, kw_only=True):
 
     available: Size | None = None
     """Bytes free, where known."""
+
+    wires: tuple[Wire, ...] = ()
+    """Forms in which an image may come to it."""
+
+    formats: tuple[Format, ...] = ()
+    """Formats of files that may come to it as they are."""
+
+    stores: tuple[WantedFormat, ...] = ()
+    """Formats that it can store."""
+
+    converts: bool = False
+    """It converts a file whose format is not the one to be stored."""
+
+    hashes: bool = False
+    """It reads all that it got once more before the image is ready."""
+
+    rates: Rates | None = None
+    """What plans reckon with: defaults of the backend, then learnt from finished imports."""
 
 
 class Readable(Protocol):
