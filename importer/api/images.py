@@ -1,7 +1,7 @@
 """Images: create, upload, look, cancel, retry, delete."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import aiohttp
 import msgspec
@@ -15,6 +15,7 @@ from importer.config import Upload
 from importer.jobs.images import Images
 from importer.model import (
     Checksum,
+    Format,
     Image,
     ImageRequest,
     Name,
@@ -23,7 +24,9 @@ from importer.model import (
     Spec,
     UploadSource,
     WantedFormat,
+    Wire,
 )
+from importer.sources import Declared
 from importer.sources.upload import Body, go_ahead
 
 PARTS = ("file", "chunk", "content")
@@ -36,6 +39,9 @@ _UPLOAD = {
     "checksum": Checksum,
     "format": WantedFormat,
     "size": Size,
+    "wire": Literal["as-is", "raw+zstd", "qcow2"],
+    "fileFormat": Format,
+    "fileSize": Size,
 }
 _IMPORT_ERRORS = (
     errors.AddressRefused,
@@ -160,7 +166,7 @@ class ImageRoutes:
                 format=query["format"],
             ),
         )
-        body = await _body(request, query["size"], self._upload.stall)
+        body = await _body(request, query["size"], self._upload.stall, _declared(query))
         image = await self._images.upload(wanted, body, self._upload.patience)
         return json(image, 200 if image.phase is Phase.READY else 202)
 
@@ -169,18 +175,40 @@ class ImageRoutes:
         return await act(query["namespace"] or "default", name_of(request))
 
 
-async def _body(request: web.Request, announced: int | None, stall: float) -> Body:
+def _declared(query: Mapping[str, Any]) -> Declared | None:
+    """Return what the client says of a file whose disk it sends in another form."""
+    wire: Wire = query["wire"] or "as-is"
+    file = query["fileFormat"], query["fileSize"]
+    if wire == "as-is":
+        if file != (None, None):
+            raise errors.CallerError(
+                "fileFormat and fileSize are of a file that is sent in another form: say which, "
+                "with wire=raw%2Bzstd or wire=qcow2"
+            )
+        return None
+    if None in file:
+        raise errors.CallerError(
+            f"wire={wire} needs fileFormat and fileSize: format and bytes of the file whose disk "
+            "is sent"
+        )
+    return Declared(wire, *file)
+
+
+async def _body(
+    request: web.Request, announced: int | None, stall: float, declared: Declared | None
+) -> Body:
     """Return the body of *request*, or the file in it. Raises CallerError, SizeMismatch."""
     if request.content_type != "multipart/form-data":
         length = request.content_length
         if None not in (announced, length) and announced != length:
             raise errors.SizeMismatch(announced or 0, length or 0)
-        return Body(request, request.content, announced if length is None else length, stall)
+        size = announced if length is None else length
+        return Body(request, request.content, size, stall, declared)
     await go_ahead(request)
     try:
         async for part in await request.multipart():
             if isinstance(part, aiohttp.BodyPartReader) and (part.name in PARTS or part.filename):
-                return Body(request, part, announced, stall)
+                return Body(request, part, announced, stall, declared)
     except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
         raise errors.CallerError(f"the multipart body is damaged: {exc}") from exc
     raise errors.CallerError(

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from importer.cli.access import Access, checked_name
-from importer.cli.body import LocalFile
+from importer.cli.body import Body
 from importer.cli.exits import Refused
 from importer.errors import ImporterError
 from importer.model import Image, ImageInfo, ImageRequest, Problem, StorageClass
@@ -108,19 +108,20 @@ class Client:
         """Return what the image at *url* is."""
         return _read(await self._call("POST", "/v1/inspect", json={"url": url}), ImageInfo)
 
-    async def upload(self, name: str, file: LocalFile, wanted: Mapping[str, str | None]) -> Image:
-        """Send *file*; return its image, ready or (answer 202) in the target's hands."""
+    async def upload(self, name: str, body: Body, wanted: Mapping[str, str | None]) -> Image:
+        """Send *body*; return its image, ready or (answer 202) in the target's hands."""
+        headers = {"Content-Type": "application/octet-stream"}
+        given = {key: value for key, value in wanted.items() if value}
+        if body.size is not None:
+            headers["Content-Length"] = str(body.size)
         answer = await self._call(
             "PUT",
             self._path(name) + "/content",
-            params=self._query | {key: value for key, value in wanted.items() if value},
-            data=file.chunks(),
+            params={**self._query, **given, **body.query},
+            data=body.chunks(),
             # A refusal then costs no byte: the service says when it wants the first one.
             expect100=True,
-            headers={
-                "Content-Length": str(file.size),
-                "Content-Type": "application/octet-stream",
-            },
+            headers=headers,
         )
         return _read(answer, Image)
 

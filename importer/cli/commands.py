@@ -87,12 +87,15 @@ async def upload(
     storage_class: ClassOption = None,
     checksum: ChecksumOption = None,
     format: FormatOption = None,
+    as_is: Annotated[
+        bool, Option("--as-is", help="Send the file's own bytes, zeros and all.")
+    ] = False,
 ) -> None:
     """Send a file and wait until its image is ready. Ctrl-C cancels it."""
     from importer.cli.images import upload_file
 
     wanted = {"storageClass": storage_class, "checksum": checksum, "format": _wanted(format)}
-    await upload_file(session, file, name or name_of_file(file.name), wanted)
+    await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
 
 
 @app.command("import")

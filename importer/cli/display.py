@@ -11,14 +11,17 @@ from importer.model import Image, ImageInfo, Phase, StorageClass
 from importer.units import human
 
 
-def result_line(image: Image) -> str:
-    """Return what was made of an image: format, sizes, seconds, rate, checksum and place."""
+def result_line(image: Image, sent: str = "") -> str:
+    """Return what was made of an image: format, sizes, seconds, rate, checksum and place.
+
+    *sent*: what travelled, where that is not the file as it is.
+    """
     status = image.status
     words = [
         _format(status.format, status.compression),
         f"virtual size {_size(status.virtual_size)}",
     ]
-    words += [f"size {_size(status.size)}", f"{seconds(image):.1f} s"]
+    words += [f"size {_size(status.size)}", *([sent] if sent else []), f"{seconds(image):.1f} s"]
     if status.size and seconds(image):
         words.append(f"{status.size / seconds(image) / 1e6:.1f} MB/s")
     if "sha256" in status.checksums:

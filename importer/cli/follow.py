@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import typer
 
-from importer.cli.body import LocalFile
+from importer.cli.body import Body
 from importer.cli.client import Client
 from importer.cli.exits import Refused
 from importer.cli.progress import Show
@@ -58,12 +58,12 @@ async def follow_own(client: Client, image: Image, show: Show) -> Image:
 
 
 async def send(
-    client: Client, name: str, file: LocalFile, wanted: Mapping[str, str | None], show: Show
+    client: Client, name: str, body: Body, wanted: Mapping[str, str | None], show: Show
 ) -> Image:
-    """Send *file* and return its image when it is over. Ctrl-C stops the import."""
+    """Send *body* and return its image when it is over. Ctrl-C stops the import."""
     earlier = await client.find(name)
-    watching = _Own(client, name, earlier, _AroundBody(file, show))
-    upload = asyncio.create_task(client.upload(name, file, wanted))
+    watching = _Own(client, name, earlier, _AroundBody(body, show))
+    upload = asyncio.create_task(client.upload(name, body, wanted))
     watch = asyncio.create_task(watching.watch())
     try:
         # Shielded: the service would take a broken connection for a failed upload.
@@ -81,8 +81,8 @@ async def send(
 class _AroundBody:
     """Shows what the service does before and after the body; in between the sender knows more."""
 
-    def __init__(self, file: LocalFile, show: Show) -> None:
-        self._file = file
+    def __init__(self, body: Body, show: Show) -> None:
+        self._body = body
         self._show = show
 
     def phase(self, name: str, done: int, total: int | None) -> None:
@@ -91,7 +91,7 @@ class _AroundBody:
 
     def image(self, image: Image) -> None:
         """Show an image that waits for its turn, or that the target works on."""
-        if not self._file.done or image.phase == Phase.PROCESSING:
+        if not self._body.done or image.phase == Phase.PROCESSING:
             self._show.image(image)
 
 

@@ -9,25 +9,53 @@ import typer
 
 from importer.cli import display
 from importer.cli.access import checked_name
-from importer.cli.body import LocalFile
+from importer.cli.body import Body, LocalFile
 from importer.cli.exits import print_json
 from importer.cli.follow import follow, follow_own, ready, send
-from importer.cli.progress import showing
+from importer.cli.progress import Show, showing
 from importer.cli.session import Session
 from importer.errors import CallerError
 from importer.model import Checksum, Image, ImageInfo, ImageRequest, Spec, StorageClass
+from importer.units import human
 
 
 async def upload_file(
-    session: Session, path: Path, name: str, wanted: Mapping[str, str | None]
+    session: Session, path: Path, name: str, wanted: Mapping[str, str | None], *, as_is: bool
 ) -> None:
     """Send the file at *path*, follow its import, print the result."""
     checked_name(name)
     _check(wanted["checksum"])
     with showing(as_json=session.as_json) as show:
-        file = LocalFile(path, lambda done: show.phase("Uploading", done, file.size))
-        image = await send(session.client, name, file, wanted, show)
-    print_result(session, ready(image))
+        body = None if as_is else await _compact(path, wanted, show)
+        body = body or _file(path, show)
+        image = await send(session.client, name, body, wanted, show)
+    _print(session, image, display.result_line(ready(image), _told(body)))
+
+
+def _file(path: Path, show: Show) -> Body:
+    file = LocalFile(path, lambda done: show.phase("Uploading", done, file.size))
+    return file
+
+
+async def _compact(path: Path, wanted: Mapping[str, str | None], show: Show) -> Body | None:
+    """Return the disk in *path* in a smaller form, None when the file is best sent as it is."""
+    # Only here: what looks into files takes longer to load than a small file to send.
+    from importer.cli import compact
+
+    disk = await compact.look(path)
+    if disk is None or (wire := compact.form(disk, wanted["format"])) == "as-is":
+        return None
+    phase = f"Uploading as {wire}"
+    return compact.Compact(
+        disk,
+        wire,
+        wanted["checksum"],
+        lambda done: show.phase(phase, done, disk.virtual_size),
+    )
+
+
+def _told(body: Body) -> str:
+    return "" if body.wire == "as-is" else f"{human(body.sent)} sent as {body.wire}"
 
 
 async def import_image(session: Session, name: str, spec: dict[str, Any], *, wait: bool) -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from importer.errors import UploadIncomplete
-from importer.sources import Opened
+from importer.sources import Declared, Opened
 from importer.stream.pipe import Chunks
 from importer.units import CHUNK, MiB
 
@@ -23,11 +23,13 @@ class Body:
         content: aiohttp.StreamReader | aiohttp.BodyPartReader,
         size: int | None,
         stall: float,
+        declared: Declared | None = None,
     ) -> None:
         self._request = request
         self._content = content
         self._size = size
         self._stall = stall
+        self._declared = declared
 
     @property
     def rereadable(self) -> bool:
@@ -37,7 +39,7 @@ class Body:
     async def open(self) -> Opened:
         """Return the body, nothing of it read; a client that waits to be told so may send now."""
         await go_ahead(self._request)
-        return Opened(self._chunks(), self._size)
+        return Opened(self._chunks(), self._size, declared=self._declared)
 
     async def close(self) -> None:
         """Nothing to do: the request is its handler's."""

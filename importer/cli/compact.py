@@ -1,0 +1,205 @@
+"""The disk in a file on this machine, sent in the form that moves the fewest bytes.
+
+A raw file is read by its holes, a qcow2 by its map; the zeros do not travel. Everything else, and
+what would gain nothing, goes as it is (importer.cli.body).
+
+The last chunk leaves only when the checksum is right and the file is still the one that was looked
+at: an upload without its end makes no image. Raises SourceError when the file changes meanwhile,
+ChecksumMismatch, and what the readers of formats.read raise.
+"""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from importer.cli.body import size_of
+from importer.cli.checking import Checking, checking
+from importer.errors import ImporterError, SourceError
+from importer.formats import compression, inspect
+from importer.formats.encode.qcow2 import qcow2, qcow2_size
+from importer.formats.encode.zstd_frame import frame_size, zstd_frame
+from importer.formats.read import qcow2 as qcow2_file
+from importer.formats.read import raw
+from importer.model import Format, Wire
+from importer.stream.extent import Extents, Runs
+from importer.stream.pipe import Chunks
+from importer.stream.readable import FileReadable
+from importer.stream.threads import in_thread
+
+_RAW = (Format.RAW, Format.ISO)
+
+WORTH = 0.9
+"""Share of the file's bytes that another form may have to be worth it. As it is, the service hashes
+and reports the user's file; in another form it cannot."""
+
+WORTH_RAW = 1.05
+"""The same for a qcow2 that is to be stored raw: as it is, the service puts it down, then writes
+the disk once more."""
+
+
+class Stamp(NamedTuple):
+    """What tells that a file is as it was."""
+
+    device: int
+    inode: int
+    size: int
+    written: int
+    """Time of the last write, ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What was found in a file, and where its data is."""
+
+    path: Path
+    format: Format
+    size: int
+    """Bytes of the file."""
+
+    runs: Runs
+    stamp: Stamp
+
+    @property
+    def virtual_size(self) -> int:
+        """Bytes that the guest sees."""
+        return self.runs[-1].end if self.runs else 0
+
+    def extents(self) -> Extents:
+        """Yield its guest data."""
+        if self.format in _RAW:
+            return raw.extents(self.path)
+        return qcow2_file.extents(FileReadable(self.path))
+
+
+async def look(path: Path) -> Disk | None:
+    """Return the disk in the file at *path*, None when it can only be sent as it is.
+
+    Raises CallerError when there is no such file, ImageError when the service would refuse it.
+    """
+    size = size_of(path)
+    stamp, file = await in_thread(_stamp, path), FileReadable(path)
+    head = await file.read_at(0, inspect.HEAD)
+    if compression.detect(head):
+        return None
+    seen = await inspect.see(file, head)
+    if seen.format in _RAW:
+        return Disk(path, seen.format, size, await raw.runs(path), stamp)
+    if seen.format is Format.QCOW2:
+        return Disk(path, seen.format, size, await qcow2_file.runs(file), stamp)
+    return None
+
+
+def form(disk: Disk, wanted: str | None) -> Wire:
+    """Return how *disk* is best sent when it is to be stored as *wanted* (None: as it is)."""
+    is_raw = disk.format in _RAW
+    if (wanted or ("raw" if is_raw else "qcow2")) == "raw":
+        most = disk.size * (WORTH if is_raw else WORTH_RAW)
+        return "raw+zstd" if _sent_as("raw+zstd", disk) <= most else "as-is"
+    # As it is, a raw file would be written twice: put down, then converted.
+    if is_raw or _sent_as("qcow2", disk) <= disk.size * WORTH:
+        return "qcow2"
+    return "as-is"
+
+
+def _sent_as(wire: Wire, disk: Disk) -> int:
+    """Return the bytes of *wire* at most; of a qcow2, exactly."""
+    if wire == "qcow2":
+        return qcow2_size(disk.runs, disk.virtual_size)
+    return frame_size(disk.runs)
+
+
+class Compact:
+    """A disk as the body of one request, in the form *wire*: ``raw+zstd`` or ``qcow2``."""
+
+    def __init__(
+        self, disk: Disk, wire: Wire, checksum: str | None, told: Callable[[int], None]
+    ) -> None:
+        self._disk = disk
+        self._checksum = checksum
+        self._told = told
+        self._most = _sent_as(wire, disk)
+        self.wire = wire
+        self.size = self._most if wire == "qcow2" else None
+        """Bytes that will be sent; None where only the end tells: more zeros may be found."""
+
+        self.total = disk.virtual_size
+        """Bytes of the disk."""
+
+        self.done = 0
+        """Bytes of the disk that were sent so far, zeros included."""
+
+        self.sent = 0
+        """Bytes that were sent so far."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the service must be told of the user's file."""
+        return {
+            "wire": self.wire,
+            "fileFormat": self._disk.format.value,
+            "fileSize": str(self._disk.size),
+        }
+
+    async def chunks(self) -> Chunks:
+        """Yield the disk in its form, telling *told* how much of the disk has gone so far."""
+        self.done = self.sent = 0
+        async with checking(self._disk.path, self._checksum) as check:
+            try:
+                async with aclosing(self._checked(check)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                        self.sent += len(chunk)
+            except ImporterError as exc:
+                # Whatever it looks like from inside, the change is why.
+                await self._refuse_changed(exc)
+                raise
+
+    async def _checked(self, check: Checking) -> Chunks:
+        """Yield the chunks, each when as much of the file is hashed, the last when all is."""
+        held = b""
+        async with aclosing(self._encoded()) as chunks:
+            async for chunk in chunks:
+                if held:
+                    yield held
+                await check.reach(self.sent / self._most)
+                held = chunk
+        await check.passed()
+        await self._refuse_changed(None)
+        yield held
+
+    async def _encoded(self) -> Chunks:
+        async with aclosing(self._counted(self._disk.extents())) as extents:
+            chunks = (
+                zstd_frame(extents, self.total)
+                if self.wire == "raw+zstd"
+                else qcow2(self._disk.runs, extents, self.total)
+            )
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _counted(self, extents: Extents) -> Extents:
+        async with aclosing(extents):
+            async for extent in extents:
+                yield extent
+                self.done += extent.length
+                self._told(self.done)
+
+    async def _refuse_changed(self, cause: ImporterError | None) -> None:
+        was, now = self._disk.stamp, await in_thread(_stamp, self._disk.path)
+        if now != was:
+            raise SourceError(
+                f"{self._disk.path} has changed while it was sent (from {was.size} to {now.size} "
+                f"bytes, last written {(now.written - was.written) / 1e9:.3f} s later); "
+                "send it again when nothing writes to it"
+            ) from cause
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        told = path.stat()
+    except OSError as exc:
+        raise SourceError(f"{path}: {exc.strerror}") from exc
+    return Stamp(told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns)
