@@ -15,13 +15,14 @@ async def in_order(
 ) -> AsyncGenerator[R, None]:
     """Yield ``await work(thing)`` for all of *things*, *most* of them under way at a time.
 
+    What is done already is yielded before another thing is asked for, which may be long in coming.
     Left early, it lets what has begun come to its end before it returns.
     """
     waiting: deque[asyncio.Future[R]] = deque()
     try:
         async for thing in things:
             waiting.append(asyncio.ensure_future(work(thing)))
-            if len(waiting) >= most:
+            if len(waiting) >= most or waiting[0].done():
                 yield await waiting.popleft()
         while waiting:
             yield await waiting.popleft()

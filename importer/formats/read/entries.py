@@ -20,12 +20,14 @@ OFFSET = 0x00FFFFFFFFFFFE00
 """Bits 9 to 55 of an L1 or L2 entry: offset in the file."""
 
 _COMPRESSED, _ZERO = 1 << 62, 1
+_RESERVED = 0x3F000000000001FE
 _SUBCLUSTERS = 32
 
 
-def words(data: bytes) -> array[int]:
+def words(data: bytes | memoryview) -> array[int]:
     """Return the entries of a table whose bytes are *data*."""
-    numbers = array("Q", data)
+    numbers = array("Q")
+    numbers.frombytes(data)
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
@@ -56,7 +58,9 @@ def _clipped(found: Iterator[Place], room: int) -> Iterator[Place]:
 def _cut(place: Place, length: int) -> Place:
     if isinstance(place, Stored):
         return Stored(place.offset, length)
-    return Packed(place.offset, place.end, length) if isinstance(place, Packed) else Hole(length)
+    if isinstance(place, Packed):
+        return Packed(place.offset, place.end, length)
+    return Hole(length, place.flagged)
 
 
 def _each(entries: array[int], header: Header) -> Iterator[Place]:
@@ -96,11 +100,13 @@ def _standard(entry: int, length: int, header: Header) -> Place:
     if entry & _ZERO:
         if header.version < 3:  # block/qcow2-cluster.c refuses it too: v2 knows no such flag.
             raise CorruptImage(f"qcow2 version 2 image has a zero cluster: entry {entry:#x}")
-        return Hole(length)
+        return Hole(length, flagged=True)
     return Stored(offset, length) if offset else Hole(length)
 
 
 def _aligned(entry: int, header: Header) -> int:
+    if entry & _RESERVED:  # `qemu-img check` calls it damage; some readers take it for an offset.
+        raise CorruptImage(f"a qcow2 L2 entry sets reserved bits: {entry:#x}")
     offset = entry & OFFSET
     if offset % header.cluster:
         raise CorruptImage(

@@ -26,7 +26,9 @@ HEAD = MiB
 STEP = 64 * KiB
 """Bytes of tables that are read and held at once. An L2 table takes up to 2 MiB."""
 
-_SMALL = 4 * KiB
+SMALL = 4 * KiB
+"""Bytes of a table that are understood where they are: a hop to a thread costs more."""
+
 _DENSEST = 32 * KiB
 """Guest bytes that one compressed byte can stand for: a zstd RLE block is 4 bytes for 128 KiB
 (RFC 8878 section 3.1.1.2.2); deflate reaches 1032."""
@@ -119,7 +121,7 @@ async def _l2(
 
 
 async def _places(entries: array[int], header: Header, start: int) -> list[Place]:
-    if len(entries) * 8 <= _SMALL:  # A hop to a thread costs more than the work.
+    if len(entries) * 8 <= SMALL:
         return places(entries, header, start)
     return await in_thread(places, entries, header, start)
 
