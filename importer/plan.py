@@ -6,6 +6,7 @@ bytes, rates bytes in a second. docs/plan.md explains it for people. Raises Unsu
 form is possible.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
@@ -32,6 +33,10 @@ _READ = (*_RAW, Format.QCOW2)
 
 _SAME_SECONDS, _SAME_SHARE = 0.1, 0.05
 """What a simpler form may cost more than the cheapest: nobody notices so little."""
+
+_WORTH = 0.9
+"""Share of a simpler form's bytes that a client must at most send in another to be worth it. As it
+is, the service hashes and reports the user's own file; in another form it cannot."""
 
 _GUESS = 0.5
 """Share of a disk that is taken for data while nothing is known of it."""
@@ -100,10 +105,17 @@ def choose(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Ch
     if not possible:
         reasons = "; ".join(f"{entry.wire}: {entry.why_not}" for entry in found)
         raise UnsupportedImage(f"no form of this {subject.format} image can be sent: {reasons}")
-    best = _best(possible)
+    best = _best(possible, reach.here)
     ranked = sorted(found, key=lambda entry: _rank(entry, best))
     plan = Plan(wire=best.wire, why=_why(case, ranked), bytes=best.bytes, seconds=best.seconds)
     return Choice(plan, tuple(ranked))
+
+
+def stored_as(kind: Format, wanted: WantedFormat | None, accepts: Accepts) -> WantedFormat:
+    """Return the format that an image of *kind* is to have in the end."""
+    if wanted:
+        return wanted
+    return "qcow2" if kind is Format.QCOW2 and "qcow2" in accepts.stores else "raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +129,10 @@ class _Case:
 
     def stored(self, wire: Wire) -> str:
         """Return the format that the image has in the end when it travels as *wire*."""
-        form = _form(self, wire)
-        if self.subject.wanted:
-            return self.subject.wanted
-        if not self.accepts.converts and form in self.accepts.stores:
+        subject, form = self.subject, _form(self, wire)
+        if not subject.wanted and not self.accepts.converts and form in self.accepts.stores:
             return form  # Nobody converts and nobody asked: guests see the same disk in either.
-        keeps = self.subject.format is Format.QCOW2 and "qcow2" in self.accepts.stores
-        return "qcow2" if keeps else "raw"
+        return stored_as(subject.format, subject.wanted, self.accepts)
 
     def fits(self, wire: Wire) -> bool:
         """Say whether what arrives as *wire* is stored as it comes."""
@@ -217,7 +226,9 @@ def _why_not_taken(case: _Case, wire: Wire) -> str | None:
     expands = case.reach.here and case.on_the_way
     if wire not in case.accepts.wires and not expands:
         return f"the storage class does not take {wire}"
-    if not (case.fits(wire) or case.accepts.converts or expands):
+    if expands and not case.fits(wire):
+        return f"it is to be {case.stored(wire)} in the end"
+    if not (case.fits(wire) or case.accepts.converts):
         return f"the storage class does not make {case.stored(wire)} of {_form(case, wire)}"
     return None
 
@@ -296,21 +307,28 @@ def _form(case: _Case, wire: Wire) -> str:
 
 
 def _undone(case: _Case, wire: Wire) -> bool:
-    """Say whether the service undoes the form on the way, so that it is never put down."""
+    """Say whether the service reads the file on its way, so that it is never put down."""
     if not (case.reach.here and case.on_the_way and case.stored(wire) == "raw"):
         return False
-    return wire != "as-is" or (case.subject.format in _READ and not case.reach.shuffled)
+    return wire == "as-is" and case.subject.format in _READ and not case.reach.shuffled
 
 
-def _best(possible: Sequence[Candidate]) -> Candidate:
-    """Return the simplest of those that cost about as little as the cheapest."""
+def _best(possible: Sequence[Candidate], here: bool) -> Candidate:
+    """Return the simplest of those that cost about as little as the cheapest.
+
+    *here*: of those, one that sends few bytes. Nobody knows how slow a client's network is.
+    """
     known = [entry.seconds for entry in possible if entry.seconds is not None]
     if not known:
         return possible[0]
     enough = max(min(known) * (1 + _SAME_SHARE), min(known) + _SAME_SECONDS)
-    return next(
-        entry for entry in possible if entry.seconds is not None and entry.seconds <= enough
-    )
+    near = [entry for entry in possible if entry.seconds is not None and entry.seconds <= enough]
+    most = min(map(_received, near)) / _WORTH if here else math.inf
+    return next(entry for entry in near if _received(entry) <= most)
+
+
+def _received(candidate: Candidate) -> int:
+    return sum(step.bytes for step in candidate.steps if step.name == "receive")
 
 
 def _rank(candidate: Candidate, best: Candidate) -> tuple[bool, bool, float]:

@@ -1,5 +1,7 @@
 """Where images are remembered: SQLite, one writer thread, every move compare-and-swap.
 
+So is what was learnt of storage classes: their rates.
+
 What is acknowledged is durable: WAL with ``synchronous=FULL``. A row is written at each move and
 never for mere progress. Beside the public JSON a row holds the sealed secret of its source and
 whether the image is being deleted: a delete that a crash cut off is finished at the next start.
@@ -17,7 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from importer.errors import Conflict, NameTaken, NotFound
-from importer.model import NEXT, Image, Phase, Status
+from importer.model import NEXT, Image, Phase, Rates, Status
 
 T = TypeVar("T")
 
@@ -31,6 +33,13 @@ CREATE TABLE IF NOT EXISTS images (
     secret    BLOB,
     deleting  INTEGER NOT NULL DEFAULT 0,
     UNIQUE (namespace, name)
+) STRICT
+"""
+
+_RATES = """
+CREATE TABLE IF NOT EXISTS rates (
+    storage_class TEXT PRIMARY KEY,
+    rates         BLOB NOT NULL
 ) STRICT
 """
 
@@ -137,6 +146,26 @@ class Store:
             lambda: self._db.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
         )
 
+    async def rates(self, storage_class: str) -> Rates | None:
+        """Return what was learnt of *storage_class*, None when nothing was."""
+
+        def select() -> Rates | None:
+            row = self._db.execute(
+                "SELECT rates FROM rates WHERE storage_class = ?", (storage_class,)
+            ).fetchone()
+            return msgspec.json.decode(row[0], type=Rates) if row else None
+
+        return await self._run(select)
+
+    async def keep_rates(self, storage_class: str, rates: Rates) -> None:
+        """Remember what was learnt of *storage_class*, also after a restart."""
+        await self._write(
+            lambda: self._db.execute(
+                "INSERT OR REPLACE INTO rates (storage_class, rates) VALUES (?, ?)",
+                (storage_class, msgspec.json.encode(rates)),
+            )
+        )
+
     async def _swap(self, image: Image, changed: Image) -> None:
         def update() -> None:
             cursor = self._db.execute(
@@ -190,6 +219,7 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA busy_timeout = 5000")
         self._db.execute(_SCHEMA)
+        self._db.execute(_RATES)
 
 
 def _key(image: Image) -> tuple[str, str, str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from importer.errors import Conflict, NameTaken, NotFound
+from importer.jobs.rates import DEFAULTS
 from importer.jobs.store import Store
-from importer.model import NEXT, Image, Phase, Spec, Status, UrlSource, now
+from importer.model import NEXT, Image, Phase, Rates, Spec, Status, UrlSource, now
 
 
 def an_image(name: str = "disk", phase: Phase = Phase.PENDING, uid: str = "u1") -> Image:
@@ -38,6 +39,21 @@ async def test_what_was_added_is_there_after_a_restart(tmp_path: Path) -> None:
     await store.open()
     record = await store.get("default", "disk")
     assert (record.image.name, record.secret, record.deleting) == ("disk", b"sealed", False)
+    await store.close()
+
+
+async def test_rates_are_kept(tmp_path: Path) -> None:
+    """What was learnt of one class survives the process; of another there is nothing."""
+    learnt = Rates(receive=1.5e9, write=1e8, zero=2e10, scratch=1e6, hash=1 / 3 * 1e9)
+    for rates in (DEFAULTS["cdi"], learnt):
+        store = Store(tmp_path / "db")
+        await store.open()
+        await store.keep_rates("fast", rates)
+        await store.close()
+    store = Store(tmp_path / "db")
+    await store.open()
+    assert await store.rates("fast") == learnt
+    assert await store.rates("slow") is None
     await store.close()
 
 
