@@ -26,9 +26,14 @@ class Checking:
         self._task = asyncio.ensure_future(self._run())
         self._task.add_done_callback(lambda _: self._news.set())
 
+    @property
+    def done(self) -> int:
+        """Bytes of the file that were hashed so far."""
+        return self._file.done
+
     async def reach(self, share: float) -> None:
         """Wait until that *share* of the file is hashed."""
-        while self._file.done < share * self._file.size and not self._task.done():
+        while self.done < share * self._file.size and not self._task.done():
             self._news.clear()
             await self._news.wait()
         if self._task.done():

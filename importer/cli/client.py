@@ -108,16 +108,15 @@ class Client:
         """Return what the image at *url* is."""
         return _read(await self._call("POST", "/v1/inspect", json={"url": url}), ImageInfo)
 
-    async def upload(self, name: str, body: Body, wanted: Mapping[str, str | None]) -> Image:
+    async def upload(self, name: str, body: Body, wanted: Mapping[str, str]) -> Image:
         """Send *body*; return its image, ready or (answer 202) in the target's hands."""
         headers = {"Content-Type": "application/octet-stream"}
-        given = {key: value for key, value in wanted.items() if value}
         if body.size is not None:
             headers["Content-Length"] = str(body.size)
         answer = await self._call(
             "PUT",
             self._path(name) + "/content",
-            params={**self._query, **given, **body.query},
+            params={**self._query, **wanted, **body.query},
             data=body.chunks(),
             # A refusal then costs no byte: the service says when it wants the first one.
             expect100=True,

@@ -58,10 +58,17 @@ async def follow_own(client: Client, image: Image, show: Show) -> Image:
 
 
 async def send(
-    client: Client, name: str, body: Body, wanted: Mapping[str, str | None], show: Show
+    client: Client,
+    name: str,
+    body: Body,
+    wanted: Mapping[str, str],
+    earlier: Image | None,
+    show: Show,
 ) -> Image:
-    """Send *body* and return its image when it is over. Ctrl-C stops the import."""
-    earlier = await client.find(name)
+    """Send *body* and return its image when it is over. Ctrl-C stops the import.
+
+    *earlier*: the image that had this name before.
+    """
     watching = _Own(client, name, earlier, _AroundBody(body, show))
     upload = asyncio.create_task(client.upload(name, body, wanted))
     watch = asyncio.create_task(watching.watch())
@@ -101,7 +108,7 @@ class _Own:
     def __init__(self, client: Client, name: str, earlier: Image | None, show: Show) -> None:
         self._client = client
         self._name = name
-        self._foreign = earlier.uid if earlier and not _takes_upload(earlier) else None
+        self._foreign = earlier.uid if earlier and not takes_upload(earlier) else None
         self._show = show
 
     async def watch(self) -> None:
@@ -127,7 +134,7 @@ class _Own:
         return image is not None and image.uid != self._foreign and image.phase not in OVER
 
 
-def _takes_upload(image: Image) -> bool:
+def takes_upload(image: Image) -> bool:
     """Return whether an upload fills *image*, instead of being refused because of it."""
     waits = image.phase in (Phase.PENDING, Phase.FAILED)
     return waits and isinstance(image.spec.source, UploadSource)

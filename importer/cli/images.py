@@ -11,7 +11,7 @@ from importer.cli import display
 from importer.cli.access import checked_name
 from importer.cli.body import Body, LocalFile
 from importer.cli.exits import print_json
-from importer.cli.follow import follow, follow_own, ready, send
+from importer.cli.follow import follow, follow_own, ready, send, takes_upload
 from importer.cli.progress import Show, showing
 from importer.cli.session import Session
 from importer.errors import CallerError
@@ -26,15 +26,19 @@ async def upload_file(
     checked_name(name)
     _check(wanted["checksum"])
     with showing(as_json=session.as_json) as show:
-        body = None if as_is else await _compact(path, wanted, show)
-        body = body or _file(path, show)
-        image = await send(session.client, name, body, wanted, show)
+        body: Body = LocalFile(path, lambda done: show.phase("Uploading", done, body.size))
+        earlier = await session.client.find(name)
+        if earlier and takes_upload(earlier):
+            spec = earlier.spec
+            wanted = {"checksum": spec.checksum, "format": spec.format} | _given(wanted)
+        if not as_is:
+            body = await _compact(path, wanted, show) or body
+        image = await send(session.client, name, body, _given(wanted), earlier, show)
     _print(session, image, display.result_line(ready(image), _told(body)))
 
 
-def _file(path: Path, show: Show) -> Body:
-    file = LocalFile(path, lambda done: show.phase("Uploading", done, file.size))
-    return file
+def _given(wanted: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if value}
 
 
 async def _compact(path: Path, wanted: Mapping[str, str | None], show: Show) -> Body | None:
@@ -43,14 +47,11 @@ async def _compact(path: Path, wanted: Mapping[str, str | None], show: Show) -> 
     from importer.cli import compact
 
     disk = await compact.look(path)
-    if disk is None or (wire := compact.form(disk, wanted["format"])) == "as-is":
+    if disk is None or (wire := compact.form(disk, wanted.get("format"))) == "as-is":
         return None
-    phase = f"Uploading as {wire}"
+    phase, total = f"Uploading as {wire}", disk.virtual_size
     return compact.Compact(
-        disk,
-        wire,
-        wanted["checksum"],
-        lambda done: show.phase(phase, done, disk.virtual_size),
+        disk, wire, wanted.get("checksum"), lambda done: show.phase(phase, done, total)
     )
 
 
