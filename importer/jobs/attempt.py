@@ -1,33 +1,25 @@
 """One try at making one image: the path from its source to its target, phase by phase.
 
-    source → metered → limited → hashed → [expand] → target
-
 A try that fails leaves the place to be aborted by whoever ran it; the next try is a new path.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
-from importer.config import Limits
-from importer.errors import CorruptImage, LimitExceeded, SizeMismatch
-from importer.formats import compression
+import msgspec
+
+from importer.errors import CorruptImage, SizeMismatch
+from importer.jobs.arrival import Arrival, Cargo
 from importer.metrics import ClassMetrics
-from importer.model import Checksum, Compression, Image, ImageInfo, Phase
-from importer.sources import Opened, Source
-from importer.stream.ahead import ahead
-from importer.stream.expand import expand
+from importer.model import Checksum, Image, ImageInfo, Phase, Rates, Step
+from importer.plan import choose
+from importer.sources import Declared, Opened, Source
+from importer.stream.extent import Layout
 from importer.stream.hashed import Digests
-from importer.stream.meter import Meter, limited
+from importer.stream.meter import Meter
 from importer.stream.pipe import Pipe
-from importer.stream.rechunk import rechunk
 from importer.targets import Finished, Place, Written
-from importer.units import MiB, human
-
-HEAD = MiB
-"""Bytes from the start that are looked at before anything is made."""
-
-Inspect = Callable[[bytes, int | None], Awaitable[ImageInfo]]
-"""Tell what an image is from its first HEAD bytes and, if known, its size. Raises ImageError."""
 
 Enter = Callable[..., Awaitable[None]]
 """``await enter(phase, **fields of the status)``: the image goes to its next phase."""
@@ -35,80 +27,104 @@ Enter = Callable[..., Awaitable[None]]
 
 @dataclass(slots=True)
 class Attempt:
-    """One try. `meter.size` of `total` bytes of the published file have passed."""
+    """One try. `done` of `total` bytes have passed."""
 
     image: Image
     source: Source
     place: Place
-    inspect: Inspect
+    arrival: Arrival
     enter: Enter
     metrics: ClassMetrics
-    limits: Limits
     total: int | None = None
+    """Bytes of the published file; of the disk, where a client sends that without its zeros."""
+
+    cargo: Cargo | None = None
+    """What came, once that is known."""
+
+    written: Written | None = None
+    """What arrived, once all of it has."""
+
     meter: Meter = field(init=False)
-    _compression: Compression | None = None
+    _told: int | None = None
 
     def __post_init__(self) -> None:
         self.meter = Meter(lambda size: self.metrics.passed("source", size))
+
+    @property
+    def done(self) -> int:
+        """Bytes of `total` so far."""
+        return self.meter.size if self._told is None else self._told
 
     async def run(self) -> Finished:
         """Make the image and return what was made; the place is not settled yet."""
         await self.enter(Phase.INSPECTING)
         opened = await self.source.open()
         self.total = opened.size
-        self._refuse_large(opened.size or 0)
+        self.arrival.refuse_large(opened.size or 0)
         digests = Digests(_algorithms(self.image.spec.checksum))
-        written = await self._transfer(opened, digests)
-        self._verify(opened, digests)
-        await self.enter(Phase.PROCESSING, size=digests.size, checksums=digests.hex())
-        finished = await self.place.finish()
+        self.written = await self._transfer(opened, digests)
+        size, checksums = self._verified(opened, digests)
+        await self.enter(Phase.PROCESSING, size=size, checksums=checksums)
+        finished = _as_declared(await self.place.finish(), opened.declared)
         self._refuse_other_size(finished.info)
-        self._count(written)
+        self._count(self.written)
         return finished
+
+    def steps(self, rates: Rates, virtual_size: int | None) -> tuple[Step, ...]:
+        """Return what this try, which is over, should have cost at *rates*, knowing all sizes."""
+        cargo, written = self.cargo, self.written
+        if cargo is None or written is None:
+            return ()
+        known = replace(cargo.subject, data=written.data, virtual_size=virtual_size)
+        choice = choose(known, cargo.reach, self.arrival.accepts, rates)
+        taken = (entry for entry in choice.candidates if entry.wire == cargo.plan.wire)
+        return next(taken).steps
 
     async def _transfer(self, opened: Opened, digests: Digests) -> Written:
         async with Pipe(opened.chunks) as path:
-            path.through(rechunk)
-            path.through(self.meter.metered)
-            path.through(limited(self.limits.image_size, self._too_large))
-            path.through(digests.hashed)
-            info = await self._look(path, opened)
-            await self.enter(
-                Phase.PREPARING,
-                format=info.format,
-                compression=self._compression,
-                size=opened.size,
-                virtual_size=info.virtual_size,
-            )
-            await self.place.prepare(info)
-            await self.enter(Phase.TRANSFERRING)
-            path.through(ahead)
-            return await self.place.write(path.chunks)
+            self.cargo = cargo = await self.arrival.cargo(path, opened, self.meter, digests)
+            if cargo.layout is None:
+                await self._make_room(opened, cargo)
+                return await self.place.write(path.chunks)
+            async with aclosing(cargo.layout) as layout:
+                await self._make_room(opened, cargo)
+                if opened.declared:
+                    self.total, self._told = cargo.info.virtual_size, 0
+                    return await self.place.fill(self._counted(layout))
+                return await self.place.fill(layout)
 
-    async def _look(self, path: Pipe, opened: Opened) -> ImageInfo:
-        """Undo the outer compression and tell what is inside."""
-        head = await path.peek(HEAD)
-        for _ in range(2 if opened.encoded else 1):
-            if (found := compression.detect(head)) is None:
-                break
-            self._compression = found
-            path.through(ahead)
-            path.through(expand(found))
-            path.through(rechunk)
-            path.through(limited(self.limits.virtual_size, self._expands_too_far))
-            head = await path.peek(HEAD)
-        size = opened.size
-        if self._compression:
-            size = len(head) if len(head) < HEAD else None
-        info = await self.inspect(head, size)
+    async def _make_room(self, opened: Opened, cargo: Cargo) -> None:
+        info, declared = cargo.info, opened.declared
         self._refuse_other_size(info)
-        return info
+        await self.enter(
+            Phase.PREPARING,
+            format=declared.format if declared else info.format,
+            compression=cargo.compression,
+            size=declared.size if declared else opened.size,
+            virtual_size=info.virtual_size,
+            plan=cargo.plan,
+        )
+        await self.place.prepare(info, cargo.wire)
+        await self.enter(Phase.TRANSFERRING)
 
-    def _verify(self, opened: Opened, digests: Digests) -> None:
-        if opened.size is not None and digests.size != opened.size:
-            raise SizeMismatch(opened.size, digests.size)
-        if self.image.spec.checksum:
-            digests.check(self.image.spec.checksum)
+    async def _counted(self, layout: Layout) -> Layout:
+        async with aclosing(layout):
+            async for located in layout:
+                yield located
+                self._told = (self._told or 0) + located.extent.length
+
+    def _verified(self, opened: Opened, digests: Digests) -> tuple[int, dict[str, str]]:
+        """Return size and checksums of the published file, now that all of it has passed."""
+        if opened.size is not None and self.meter.size != opened.size:
+            raise SizeMismatch(opened.size, self.meter.size)
+        checksum = self.image.spec.checksum
+        if opened.declared is None:
+            if checksum:
+                digests.check(checksum)
+            return digests.size, digests.hex()
+        # Its client read the file, and has compared.
+        algorithm, _, expected = (checksum or "").partition(":")
+        return opened.declared.size, {algorithm: expected.lower()} if checksum else {}
 
     def _refuse_other_size(self, info: ImageInfo) -> None:
         wanted = self.image.spec.virtual_size
@@ -117,27 +133,19 @@ class Attempt:
                 f"virtual size is {info.virtual_size} bytes, spec.virtualSize says {wanted}"
             )
 
-    def _refuse_large(self, size: int) -> None:
-        if size > self.limits.image_size:
-            raise self._too_large(size)
-
-    def _too_large(self, size: int) -> LimitExceeded:
-        return LimitExceeded(
-            f"the file has {size} bytes or more, the limit is {human(self.limits.image_size)} "
-            "([limits] image_size)"
-        )
-
-    def _expands_too_far(self, size: int) -> LimitExceeded:
-        return LimitExceeded(
-            f"the {self._compression} file expands to {size} bytes or more, the limit is "
-            f"{human(self.limits.virtual_size)} ([limits] virtual_size)"
-        )
-
     def _count(self, written: Written) -> None:
-        self.metrics.passed("wire", written.size)
+        self.metrics.passed("wire", written.wire)
         self.metrics.passed("written", written.data)
         self.metrics.passed("skipped", written.size - written.data)
         self.metrics.stalled(self.meter.upstream, self.meter.downstream)
+
+
+def _as_declared(finished: Finished, declared: Declared | None) -> Finished:
+    """Return *finished* as being of the file that a client named, whatever it sent."""
+    if declared is None:
+        return finished
+    info = msgspec.structs.replace(finished.info, format=declared.format, size=declared.size)
+    return Finished(info, finished.placed)
 
 
 def _algorithms(checksum: Checksum | None) -> set[str]:

@@ -7,6 +7,7 @@ already says that it failed, and why.
 import asyncio
 import uuid
 from collections.abc import Mapping
+from typing import Any, get_args
 
 import msgspec
 
@@ -16,6 +17,7 @@ from importer.jobs.runner import Job, Runner
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import entered
 from importer.model import (
+    Format,
     Image,
     ImageRequest,
     Phase,
@@ -24,11 +26,13 @@ from importer.model import (
     StorageClass,
     UploadSource,
     UrlSource,
+    WantedFormat,
+    Wire,
     now,
 )
 from importer.sources import Source
 from importer.sources.secrets import Seal, has_secrets, parse, shown
-from importer.targets import Order, Shelf
+from importer.targets import Accepts, Order, Shelf
 
 
 class Images:
@@ -45,10 +49,15 @@ class Images:
 
     async def classes(self) -> list[StorageClass]:
         """Return the storage classes, the default first."""
-        found = [await shelf.describe() for shelf in self._shelves.values()]
+        first = next(iter(self._shelves))
         return [
-            msgspec.structs.replace(entry, default=number == 0)
-            for number, entry in enumerate(found)
+            msgspec.structs.replace(
+                await shelf.describe(),
+                default=name == first,
+                rates=self._runner.rates_of(name),
+                **_accepted(shelf.accepts),
+            )
+            for name, shelf in self._shelves.items()
         ]
 
     async def list(self, namespace: str | None = None) -> list[Image]:
@@ -179,6 +188,17 @@ class Images:
         if is_new and not self._runner.is_running(image):
             await self._store.remove(image)
             self._hub.publish(Event(image, deleted=True))
+
+
+def _accepted(accepts: Accepts) -> dict[str, Any]:
+    """Return what *accepts* says, as fields of a StorageClass; sets in the order of their type."""
+    return {
+        "wires": tuple(wire for wire in get_args(Wire) if wire in accepts.wires),
+        "formats": tuple(known for known in Format if known in accepts.formats),
+        "stores": tuple(known for known in get_args(WantedFormat) if known in accepts.stores),
+        "converts": accepts.converts,
+        "hashes": accepts.hashes,
+    }
 
 
 async def _over_within(job: Job, patience: float) -> bool:

@@ -18,19 +18,23 @@ import structlog
 from importer.config import Config
 from importer.errors import (
     Cancelled,
+    ImageNotInOrder,
     ImporterError,
     NotFound,
     ShuttingDown,
     TooManyUploads,
     WrongPhase,
 )
-from importer.jobs.attempt import Attempt, Inspect
+from importer.jobs.arrival import Arrival, Inspect
+from importer.jobs.attempt import Attempt
 from importer.jobs.events import Event, Hub
 from importer.jobs.queue import FairQueue
+from importer.jobs.rates import defaults, learnt
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import Speed, entered, failed, seconds_in
 from importer.metrics import ClassMetrics
-from importer.model import RUNNING, Image, Phase, Status, UploadSource, now
+from importer.model import RUNNING, Image, Phase, Rates, Status, UploadSource, now
+from importer.plan import Reach
 from importer.sources import Source
 from importer.targets import Finished, Order, Place, Shelf
 
@@ -59,6 +63,9 @@ class Job:
     """The target has the whole image: too late to cancel."""
 
     error: ImporterError | None = None
+    shuffled: str = ""
+    """Why the image cannot be read in one pass, once a try found that out."""
+
     received: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the source has given its last byte, or the job is over."""
 
@@ -91,11 +98,15 @@ class Runner:
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
         self._jobs: dict[str, Job] = {}
+        self._rates: dict[str, Rates] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
         """Clean up after a crash, queue again what was running, and go on."""
+        for name, shelf in self._shelves.items():
+            backend = (await shelf.describe()).backend
+            self._rates[name] = await self._store.rates(name) or defaults(backend)
         for record in await self._store.all():
             try:
                 await self._recover(record)
@@ -170,24 +181,31 @@ class Runner:
             await self._store.spare(image)
             raise
 
+    def rates_of(self, storage_class: str) -> Rates:
+        """Return what plans reckon with for *storage_class*."""
+        return self._rates[storage_class]
+
     def live(self, image: Image) -> Image:
         """Return *image* with the progress of this moment."""
         job = self._jobs.get(image.uid)
         if job is None or job.attempt is None or job.image.phase is not Phase.TRANSFERRING:
             return image
         at = asyncio.get_running_loop().time()
-        progress = job.speed.progress(at, job.attempt.meter.size, job.attempt.total)
+        progress = job.speed.progress(at, job.attempt.done, job.attempt.total)
         status = msgspec.structs.replace(job.image.status, progress=progress)
         return msgspec.structs.replace(job.image, status=status)
 
     def shelf_of(self, image: Image) -> Shelf:
         """Return the shelf that *image* is on or goes to. Raises NotFound."""
-        name = image.spec.storage_class or next(iter(self._shelves))
+        name = self._class_of(image)
         if name not in self._shelves:
             raise NotFound(
                 f"storage class {name} of image {image.name} is configured no more; put it back"
             )
         return self._shelves[name]
+
+    def _class_of(self, image: Image) -> str:
+        return image.spec.storage_class or next(iter(self._shelves))
 
     def _begin(self, image: Image, source: Callable[[], Source]) -> Job:
         if image.uid in self._jobs:
@@ -245,10 +263,9 @@ class Runner:
             job.image,
             source,
             place,
-            self._inspect,
+            self._arrival(job),
             lambda phase, **fields: self._enter(job, phase, fields),
             self._metrics_of(job.image),
-            self._config.limits,
         )
         job.speed = Speed()
         try:
@@ -259,6 +276,17 @@ class Runner:
             raise
         await _through(self._succeed(job, finished, place))
 
+    def _arrival(self, job: Job) -> Arrival:
+        spec, shelf = job.image.spec, self.shelf_of(job.image)
+        return Arrival(
+            spec.format,
+            shelf.accepts,
+            self._rates[self._class_of(job.image)],
+            self._inspect,
+            self._config.limits,
+            Reach(shuffled=job.shuffled),
+        )
+
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
         status = msgspec.structs.replace(
             job.image.status,
@@ -268,6 +296,7 @@ class Runner:
         )
         await self._move(job, Phase.READY, entered(status, Phase.READY, now()))
         await place.settle()
+        await self._learn(job)
         metrics = self._metrics_of(job.image)
         seconds = seconds_in(job.image.status, Phase.TRANSFERRING) or 0.0
         metrics.transferred(finished.info.virtual_size or 0, seconds)
@@ -280,17 +309,39 @@ class Runner:
             virtual_size=finished.info.virtual_size,
         )
 
+    async def _learn(self, job: Job) -> None:
+        """Correct the rates of the class by what this import took."""
+        if job.attempt is None or job.attempt.cargo is None or job.attempt.written is None:
+            return
+        name, attempt, status = self._class_of(job.image), job.attempt, job.image.status
+        steps = attempt.steps(self._rates[name], status.virtual_size)
+        transferring = seconds_in(status, Phase.TRANSFERRING) or 0.0
+        self._rates[name] = learnt(
+            self._rates[name],
+            steps,
+            transferring - attempt.meter.upstream,
+            seconds_in(status, Phase.PROCESSING) or 0.0,
+        )
+        await self._store.keep_rates(name, self._rates[name])
+
     async def _failed(self, job: Job, error: ImporterError, source: Source) -> bool:
         """Decide what becomes of *job* after a try that failed; say whether it is over."""
-        spec, attempt = job.image.spec, job.image.status.attempt
-        if error.retryable and source.rereadable and attempt <= spec.retries:
+        if isinstance(error, ImageNotInOrder) and not job.shuffled:
+            job.shuffled = str(error)
+            passes = source.rereadable
+        else:
+            passes = error.retryable and source.rereadable and self._may_retry(job.image)
+        if passes:
             self._metrics_of(job.image).retried(error.side, error.slug)
-            log.warning("trying again", image=job.image.name, error=str(error), attempt=attempt)
+            log.warning("trying again", image=job.image.name, error=str(error))
             status = failed(job.image.status, Phase.PENDING, error, now())
             await self._move(job, Phase.PENDING, status, outcome="retried")
             return False
         await self._give_up(job, error)
         return True
+
+    def _may_retry(self, image: Image) -> bool:
+        return image.status.attempt <= image.spec.retries
 
     async def _give_up(self, job: Job, error: ImporterError | None) -> None:
         """End *job* as failed, or as cancelled when there is no error."""

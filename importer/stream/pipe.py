@@ -8,7 +8,7 @@ is read once; a retry is a new one.
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 Chunks: TypeAlias = AsyncGenerator[bytes, None]
 """Bytes of a file in order; no chunk is empty."""
@@ -49,6 +49,10 @@ class Pipe:
         """Let what comes now go through *stage* too."""
         self.chunks = stage(self.chunks)
         self._stack.push_async_callback(self.chunks.aclose)
+
+    def closes(self, reader: AsyncGenerator[Any, None]) -> None:
+        """Close *reader*, which reads from here something else than bytes, before the stages."""
+        self._stack.push_async_callback(reader.aclose)
 
     async def peek(self, size: int) -> bytes:
         """Return the next *size* bytes (fewer only at the end) and leave them in the path."""

@@ -1,0 +1,190 @@
+"""What arrives on one try: the file as it is, or the disk inside it as extents.
+
+    source → rechunk → metered → limited → hashed → [expand] ─┬─▶ the file
+                                                              └─▶ [qcow2, zstd frame] ─▶ the disk
+
+The first bytes are looked at, the plan is made, and its road is taken. A road that turns out to
+lead nowhere before anything was told (a qcow2 whose tables lie too far behind its data) is left for
+the next best one.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from importer.config import Limits
+from importer.errors import CallerError, LimitExceeded, SizeMismatch, UnsafeImage
+from importer.formats import compression
+from importer.formats.read import zstd_frame
+from importer.formats.read.passing import Held, begin
+from importer.model import Compression, Format, ImageInfo, Plan, Rates, WantedFormat, Wire
+from importer.plan import Reach, Subject, choose
+from importer.sources import Declared, Opened
+from importer.stream.ahead import ahead
+from importer.stream.expand import expand
+from importer.stream.extent import Layout, located, peeked
+from importer.stream.hashed import Digests
+from importer.stream.meter import Meter, limited
+from importer.stream.pipe import Pipe, Stage
+from importer.stream.rechunk import rechunk
+from importer.targets import Accepts
+from importer.units import SECTOR, MiB, human, round_up
+
+HEAD = MiB
+"""Bytes from the start that are looked at before anything is made."""
+
+Inspect = Callable[[bytes, int | None], Awaitable[ImageInfo]]
+"""Tell what an image is from its first HEAD bytes and, if known, its size. Raises ImageError."""
+
+_RAW = (Format.RAW, Format.ISO)
+_HERE = Reach(here=True, can_seek=True)
+_FRAMING = 64 * MiB
+"""Bytes by which a frame may be larger than the disk in it: a header for each block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """What the place is to get."""
+
+    info: ImageInfo
+    """Of the file, or of what the client says that its file is."""
+
+    compression: Compression | None
+    plan: Plan
+    subject: Subject
+    """What the plan was made of."""
+
+    reach: Reach
+    wire: Wire
+    """How the place gets it."""
+
+    layout: Layout | None = None
+    """The disk, where *wire* is ``raw``; else the path's bytes are the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How the bytes of one try are taken in."""
+
+    wanted: WantedFormat | None
+    accepts: Accepts
+    rates: Rates
+    inspect: Inspect
+    limits: Limits
+    reach: Reach
+
+    async def cargo(self, path: Pipe, opened: Opened, meter: Meter, digests: Digests) -> Cargo:
+        """Return what comes on *path*, of which nothing has been read.
+
+        Raises ImageError, LimitExceeded, CallerError, and what the source raises.
+        """
+        path.through(rechunk)
+        path.through(meter.metered)
+        if opened.declared is None:
+            path.through(limited(self.limits.image_size, self._too_large))
+            path.through(digests.hashed)
+            return await self._of_file(path, opened)
+        self.refuse_large(opened.declared.size)
+        path.through(limited(self.limits.image_size + _FRAMING, self._too_large))
+        return await self._as_declared(path, opened, opened.declared)
+
+    def refuse_large(self, size: int) -> None:
+        """Raise LimitExceeded for a file of more than the allowed size."""
+        if size > self.limits.image_size:
+            raise self._too_large(size)
+
+    async def _of_file(self, path: Pipe, opened: Opened) -> Cargo:
+        found, head = await self._unwrapped(path, opened.encoded)
+        size = opened.size
+        if found:
+            size = len(head) if len(head) < HEAD else None
+        info = await self.inspect(head, size)
+        subject = self._subject(info, found, opened.size)
+        plan = self._plan(subject, self.reach)
+        path.through(ahead)
+        if plan.wire != "raw" or info.format is not Format.QCOW2:
+            return Cargo(info, found, plan, subject, self.reach, "as-is")
+        passing = await begin(path.chunks)
+        if not isinstance(passing, Held):
+            path.closes(passing.rest)
+            return Cargo(info, found, plan, subject, self.reach, "raw", passing.all())
+        path.through(_instead(passing))
+        reach = replace(self.reach, shuffled=passing.why)
+        return Cargo(info, found, self._plan(subject, reach), subject, reach, "as-is")
+
+    def _subject(self, info: ImageInfo, found: Compression | None, size: int | None) -> Subject:
+        return Subject(info.format, found, size, info.virtual_size, self.wanted)
+
+    def _plan(self, subject: Subject, reach: Reach) -> Plan:
+        return choose(subject, reach, self.accepts, self.rates).plan
+
+    async def _unwrapped(self, path: Pipe, encoded: bool) -> tuple[Compression | None, bytes]:
+        """Undo the outer compression; return the last that was found, and the first bytes inside.
+
+        *encoded*: the sender added one.
+        """
+        head, outer = await path.peek(HEAD), None
+        for _ in range(2 if encoded else 1):
+            if (found := compression.detect(head)) is None:
+                break
+            outer = found
+            path.through(ahead)
+            path.through(expand(found))
+            path.through(rechunk)
+            path.through(self._expanding(found))
+            head = await path.peek(HEAD)
+        return outer, head
+
+    async def _as_declared(self, path: Pipe, opened: Opened, declared: Declared) -> Cargo:
+        stored = self.wanted or self._kept(declared.format)
+        plan = Plan(wire=declared.wire, why="the client chose it", bytes=opened.size)
+        if declared.wire == "raw+zstd":
+            return await self._of_frame(path, declared, plan, stored)
+        if stored != "qcow2":
+            raise CallerError("wire=qcow2 makes a qcow2 of a raw file: say format=qcow2 as well")
+        info = await self.inspect(await path.peek(HEAD), opened.size)
+        path.through(ahead)
+        return Cargo(info, None, plan, self._subject(info, None, opened.size), _HERE, "as-is")
+
+    def _kept(self, format: Format) -> WantedFormat:
+        return "qcow2" if format is Format.QCOW2 and "qcow2" in self.accepts.stores else "raw"
+
+    async def _of_frame(
+        self, path: Pipe, declared: Declared, plan: Plan, stored: WantedFormat
+    ) -> Cargo:
+        if stored != "raw":
+            raise CallerError("wire=raw+zstd makes a raw disk: say format=raw, or send it as it is")
+        size = zstd_frame.content_size(await path.peek(64))
+        path.through(ahead)
+        extents = zstd_frame.extents(path.chunks, self.limits.virtual_size)
+        path.closes(extents)
+        head, extents = await peeked(extents, HEAD)
+        inside = await self.inspect(head, size)
+        if inside.format not in _RAW:
+            raise UnsafeImage(f"the disk that was sent begins as a {inside.format} file")
+        virtual_size = None if size is None else round_up(size, SECTOR)
+        if declared.format in _RAW and virtual_size not in (None, round_up(declared.size, SECTOR)):
+            raise SizeMismatch(declared.size, virtual_size or 0)
+        info = ImageInfo(format=declared.format, virtual_size=virtual_size, size=declared.size)
+        subject = self._subject(info, None, declared.size)
+        return Cargo(info, None, plan, subject, _HERE, "raw", located(extents))
+
+    def _too_large(self, size: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"the file has {size} bytes or more, the limit is {human(self.limits.image_size)} "
+            "([limits] image_size)"
+        )
+
+    def _expanding(self, found: Compression) -> Stage:
+        most = self.limits.virtual_size
+
+        def refusal(size: int) -> LimitExceeded:
+            return LimitExceeded(
+                f"the {found} file expands to {size} bytes or more, the limit is "
+                f"{human(most)} ([limits] virtual_size)"
+            )
+
+        return limited(most, refusal)
+
+
+def _instead(held: Held) -> Stage:
+    return lambda _: held.chunks
