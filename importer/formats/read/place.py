@@ -9,6 +9,8 @@ class Hole:
     """Guest bytes that read as zeros: not allocated, or flagged as zeros."""
 
     length: int
+    flagged: bool = False
+    """Some of it is a cluster with the zero flag, which not every reader of qcow2 knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ Place: TypeAlias = Hole | Stored | Packed
 def joined(one: Place, two: Place) -> Place | None:
     """Return both as one place, or None when they do not lie end to end in the file."""
     if isinstance(one, Hole) and isinstance(two, Hole):
-        return Hole(one.length + two.length)
+        return Hole(one.length + two.length, one.flagged or two.flagged)
     if (
         isinstance(one, Stored)
         and isinstance(two, Stored)

@@ -27,12 +27,14 @@ SUB = CLUSTER // 32
         ([CLUSTER, COPIED | 2 * CLUSTER], [Stored(CLUSTER, 2 * CLUSTER)]),
         ([CLUSTER, CLUSTER], [Stored(CLUSTER, CLUSTER)] * 2),
         ([2 * CLUSTER, CLUSTER], [Stored(2 * CLUSTER, CLUSTER), Stored(CLUSTER, CLUSTER)]),
-        ([1, 0, COPIED | CLUSTER | 1, COPIED | 2 * CLUSTER | 1], [Hole(4 * CLUSTER)]),
+        ([1, 0, COPIED | CLUSTER | 1, COPIED | 2 * CLUSTER | 1], [Hole(4 * CLUSTER, True)]),
         ([COPIED], [Hole(CLUSTER)]),
         ([COMPRESSED | 1000], [Packed(1000, 1024, CLUSTER)]),
         ([COMPRESSED | 1000] * 2, [Packed(1000, 1024, CLUSTER)] * 2),
         ([COMPRESSED | 2 << 54 | 1000], [Packed(1000, 2048, CLUSTER)]),
         ([0] * 20, [Hole(10 * CLUSTER)]),
+        ([0] * 9 + [1] * 3, [Hole(10 * CLUSTER, True)]),
+        ([0] * 10 + [1], [Hole(10 * CLUSTER)]),
         ([0] * 9 + [CLUSTER, 2 * CLUSTER], [Hole(9 * CLUSTER), Stored(CLUSTER, CLUSTER)]),
     ],
 )
@@ -62,6 +64,14 @@ def test_stored_nowhere_is_refused(bitmap: int) -> None:
     """A bitmap that says stored needs an offset."""
     with pytest.raises(CorruptImage, match="contradicts itself"):
         places(array("Q", [COPIED, bitmap]), EXTENDED, 0)
+
+
+@pytest.mark.parametrize("bit", [1, 8, 56, 61])
+def test_reserved_bits_are_refused(bit: int) -> None:
+    """`qemu-img check` finds damage there, and other readers take them for a part of the offset."""
+    for header in (PLAIN, EXTENDED):
+        with pytest.raises(CorruptImage, match="reserved bits"):
+            places(array("Q", [COPIED | CLUSTER | 1 << bit, 0]), header, 0)
 
 
 @given(
