@@ -21,12 +21,14 @@ from importer.api.application import application
 from importer.api.auth import Door, token_of
 from importer.api.events import EventRoutes
 from importer.api.images import ImageRoutes
+from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
 from importer.config import Config
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
+from importer.formats.survey import data_of
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
@@ -85,6 +87,13 @@ async def service(
             return await inspect_readable(probe.readable, qemu_img, config.limits)
         return await inspect_start(probe.head, probe.size, qemu_img, config.limits)
 
+    async def survey_url(url: str) -> tuple[ImageInfo, int | None]:
+        probe = await sources.probe(url)
+        if probe.readable is None:
+            return await inspect_start(probe.head, probe.size, qemu_img, config.limits), None
+        info = await inspect_readable(probe.readable, qemu_img, config.limits)
+        return info, await data_of(probe.readable, info)
+
     def open_url(record: Record) -> Source:
         source = record.image.spec.source
         shown = source.url if isinstance(source, UrlSource) else ""
@@ -101,6 +110,7 @@ async def service(
     routes = [
         *ImageRoutes(images, config.upload).routes,
         *events.routes,
+        *PlanRoutes(images, survey_url).routes,
         *ServiceRoutes(images, metrics, inspect_url).routes,
     ]
     app = application(door, routes)

@@ -186,19 +186,19 @@ class Plan(_Struct, frozen=True, kw_only=True):
 class Rates(_Struct, frozen=True, kw_only=True):
     """What a storage class does in a second, in bytes; each step is paid for by itself."""
 
-    receive: float
+    receive: float = 1e9
     """Takes bytes off the wire."""
 
-    write: float
+    write: float = 1e9
     """Writes data where it is to stay."""
 
-    zero: float
+    zero: float = 1e9
     """Makes zeros where they are to stay."""
 
-    scratch: float
+    scratch: float = 1e9
     """Puts down, to be read again, what it has to convert."""
 
-    hash: float
+    hash: float = 1e9
     """Reads what it stored once more."""
 
 
@@ -246,6 +246,9 @@ class PlanReport(_Struct, frozen=True, kw_only=True):
     """Guest bytes that are data, where a map told."""
 
     storage_class: str
+    assumed: bool = False
+    """No service was asked: the class is the built-in one, its rates are the defaults."""
+
     plan: Plan
     candidates: tuple[Candidate, ...]
     """The chosen one first, then by seconds, then those that are not possible."""
@@ -350,7 +353,7 @@ class StorageClass(_Struct, frozen=True, kw_only=True):
     hashes: bool = False
     """It reads all that it got once more before the image is ready."""
 
-    rates: Rates | None = None
+    rates: Rates = Rates()
     """What plans reckon with: defaults of the backend, then learnt from finished imports."""
 
 

@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from importer.errors import UnsupportedImage
+from importer.errors import UnknownStorageClass, UnsupportedImage
 from importer.model import (
     Candidate,
     Compression,
     Format,
+    ImageInfo,
     Phase,
     Plan,
+    PlanReport,
     Rates,
     Step,
     StepName,
+    StorageClass,
     WantedFormat,
     Wire,
 )
@@ -109,6 +112,38 @@ def choose(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Ch
     ranked = sorted(found, key=lambda entry: _rank(entry, best))
     plan = Plan(wire=best.wire, why=_why(case, ranked), bytes=best.bytes, seconds=best.seconds)
     return Choice(plan, tuple(ranked))
+
+
+def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass) -> PlanReport:
+    """Return the plan for the image of which *info* tells, made in *place*, as it is shown."""
+    choice = choose(subject, reach, accepted(place), place.rates)
+    return PlanReport(
+        image=info,
+        data=subject.data,
+        storage_class=place.name,
+        plan=choice.plan,
+        candidates=choice.candidates,
+    )
+
+
+def place_named(places: Sequence[StorageClass], name: str | None) -> StorageClass:
+    """Return the class of that name, None meaning the default. Raises UnknownStorageClass."""
+    for place in places:
+        if place.name == name or (name is None and place.default):
+            return place
+    known = ", ".join(place.name for place in places)
+    raise UnknownStorageClass(f"no storage class {name!r}; there are {known}")
+
+
+def accepted(place: StorageClass) -> Accepts:
+    """Return what *place* says that it takes."""
+    return Accepts(
+        frozenset(place.wires),
+        frozenset(place.formats),
+        frozenset(place.stores),
+        place.converts,
+        place.hashes,
+    )
 
 
 def stored_as(kind: Format, wanted: WantedFormat | None, accepts: Accepts) -> WantedFormat:
@@ -227,7 +262,7 @@ def _why_not_taken(case: _Case, wire: Wire) -> str | None:
     if wire not in case.accepts.wires and not expands:
         return f"the storage class does not take {wire}"
     if expands and not case.fits(wire):
-        return f"it is to be {case.stored(wire)} in the end"
+        return f"the image is to be {case.stored(wire)} in the end"
     if not (case.fits(wire) or case.accepts.converts):
         return f"the storage class does not make {case.stored(wire)} of {_form(case, wire)}"
     return None

@@ -18,7 +18,7 @@ from importer.cli.access import Access, checked_name
 from importer.cli.body import Body
 from importer.cli.exits import Refused
 from importer.errors import ImporterError
-from importer.model import Image, ImageInfo, ImageRequest, Problem, StorageClass
+from importer.model import Image, ImageInfo, ImageRequest, PlanReport, Problem, StorageClass
 from importer.units import MiB
 
 T = TypeVar("T")
@@ -107,6 +107,11 @@ class Client:
     async def inspect(self, url: str) -> ImageInfo:
         """Return what the image at *url* is."""
         return _read(await self._call("POST", "/v1/inspect", json={"url": url}), ImageInfo)
+
+    async def plan(self, url: str, storage_class: str | None, format: str | None) -> PlanReport:
+        """Return how the image at *url* would travel."""
+        wanted = {"url": url, "storageClass": storage_class, "format": format}
+        return _read(await self._call("POST", "/v1/plan", json=wanted), PlanReport)
 
     async def upload(self, name: str, body: Body, wanted: Mapping[str, str]) -> Image:
         """Send *body*; return its image, ready or (answer 202) in the target's hands."""

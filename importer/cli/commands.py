@@ -1,7 +1,7 @@
 """The commands. docs/cli.md describes each of them for people."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from typer import Argument, Option
@@ -144,6 +144,27 @@ async def inspect(
         print_info(session, await _inspected(Path(image)))
 
 
+@app.command()
+@remote
+async def plan(
+    session: "Session",
+    image: Annotated[str, Argument(metavar="FILE|URL", help="An image here, or a URL.")],
+    *,
+    storage_class: ClassOption = None,
+    format: FormatOption = None,
+) -> None:
+    """Tell what would be sent of an image, how many bytes, and why. Nothing is sent."""
+    from importer.cli.plan import plan_file, print_plan
+
+    wanted = _wanted(format)
+    if "://" in image:
+        planned = await session.client.plan(image, storage_class, wanted)
+    else:
+        path = Path(image)
+        planned = await plan_file(session, path, await _inspected(path), storage_class, wanted)
+    print_plan(session, planned)
+
+
 @app.command("list")
 @remote
 async def list_images(session: "Session") -> None:
@@ -233,10 +254,13 @@ def _settings(
     return config.apply(config.load(file), {"service": chosen})
 
 
-def _wanted(format: str | None) -> str | None:
-    if format is not None and format not in get_args(WantedFormat):
+def _wanted(format: str | None) -> WantedFormat | None:
+    for known in get_args(WantedFormat):
+        if format == known:
+            return cast(WantedFormat, known)
+    if format is not None:
         raise CallerError(f"--format {format}: images are stored as raw or qcow2")
-    return format
+    return None
 
 
 def _toml(value: object) -> str:

@@ -58,7 +58,21 @@ def print_images(images: list[Image]) -> None:
         for image in images
     ]
     heads = ("NAME", "STATE", "CLASS", "FORMAT", "VIRTUAL SIZE", "SIZE", "CREATED", "ERROR")
-    _print_table(heads, rows)
+    print_table(heads, rows)
+
+
+def print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print *rows* below *heads*."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        # In a pipe, cut columns help nobody.
+        console = Console(markup=False, highlight=False, emoji=False, width=1000)
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head in ("STATE", "CREATED"))
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console.print(table)
 
 
 def print_classes(classes: list[StorageClass]) -> None:
@@ -74,7 +88,7 @@ def print_classes(classes: list[StorageClass]) -> None:
         )
         for shelf in classes
     ]
-    _print_table(("NAME", "PROVISIONER", "BACKEND", "ENGINE", "CAPACITY", "AVAILABLE"), rows)
+    print_table(("NAME", "PROVISIONER", "BACKEND", "ENGINE", "CAPACITY", "AVAILABLE"), rows)
 
 
 def print_image(image: Image) -> None:
@@ -134,16 +148,3 @@ def _exact(size: int | None) -> str:
 
 def _print(text: str) -> None:
     Console(markup=False, highlight=False, emoji=False, soft_wrap=True).print(Text(plain(text)))
-
-
-def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        # In a pipe, cut columns help nobody.
-        console = Console(markup=False, highlight=False, emoji=False, width=1000)
-    table = Table(box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold", no_wrap=head in ("STATE", "CREATED"))
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console.print(table)

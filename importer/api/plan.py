@@ -1,0 +1,68 @@
+"""The plan for an image at a URL: which form it would travel in, and why."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from importer import errors
+from importer.api.routes import Route, json, read_json
+from importer.jobs.images import Images
+from importer.model import ImageInfo, PlanReport, WantedFormat
+from importer.plan import Reach, Subject, place_named, report
+
+SurveyUrl = Callable[[str], Awaitable[tuple[ImageInfo, int | None]]]
+"""Tell what the image at a URL is, and how many of its disk's bytes are data, None where no map
+tells; only its head and its tables are moved."""
+
+
+class PlanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The body of ``POST /v1/plan``."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    storage_class: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    """None: the default class."""
+
+    format: WantedFormat | None = None
+    """Format to store, as in ``spec``."""
+
+
+class PlanRoutes:
+    """The handler."""
+
+    def __init__(self, images: Images, survey_url: SurveyUrl) -> None:
+        self._images = images
+        self._survey_url = survey_url
+
+    @property
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route(
+                "POST",
+                "/v1/plan",
+                self.plan,
+                {200: PlanReport},
+                (
+                    errors.AddressRefused,
+                    errors.LimitExceeded,
+                    errors.UnknownStorageClass,
+                    errors.SourceError,
+                    errors.ImageError,
+                    errors.UnsupportedImage,
+                ),
+                body=PlanRequest,
+            )
+        ]
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Tell how the image at a URL would travel and what that would cost; nothing is made."""
+        wanted: PlanRequest = await read_json(request, PlanRequest)
+        place = place_named(await self._images.classes(), wanted.storage_class)
+        info, data = await self._survey_url(wanted.url)
+        subject = Subject(
+            info.format, info.compression, info.size, info.virtual_size, wanted.format, data
+        )
+        return json(report(info, subject, Reach(), place))

@@ -1,0 +1,76 @@
+"""What a map of a disk tells a plan: how much of it is data, and what each form would weigh."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from importer.formats.encode.qcow2 import MOST, qcow2_size
+from importer.formats.encode.zstd_frame import frame_size
+from importer.formats.read import qcow2, raw
+from importer.formats.read.place import Hole
+from importer.formats.read.tables import HEAD, walk
+from importer.model import Format, ImageInfo, Readable, Wire
+from importer.stream.extent import Run, Runs, Zero, merged
+
+PATIENCE = 20.0
+"""Seconds that the tables of a file far away may take: one of 1 TiB has 128 MiB of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Bytes, all of them exact when the map is."""
+
+    data: int
+    """Guest bytes that are data."""
+
+    sizes: Mapping[Wire, int]
+    """Of the forms that can be made of the map."""
+
+
+def survey(runs: Runs) -> Survey:
+    """Return what *runs*, which are a whole disk, tell."""
+    data = sum(run.length for run in runs if not run.is_zero)
+    virtual_size = runs[-1].end if runs else 0
+    sizes: dict[Wire, int] = {"raw": data, "raw+zstd": frame_size(runs)}
+    if virtual_size <= MOST:
+        sizes["qcow2"] = qcow2_size(runs, virtual_size)
+    return Survey(data, sizes)
+
+
+async def data_of(file: Readable, info: ImageInfo) -> int | None:
+    """Return how many bytes of the disk in *file* are data, None where its tables do not tell.
+
+    Raises CorruptImage for tables that cannot be, and what *file* raises.
+    """
+    if info.compression or info.format is not Format.QCOW2:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _allocated(file)
+    except TimeoutError:
+        return None
+
+
+async def _allocated(file: Readable) -> int:
+    """Return the bytes of the disk that clusters stand for; no map of them is kept."""
+    header = qcow2.parse(await file.read_at(0, HEAD))
+    size = 0
+    async with aclosing(walk(file, header)) as places:
+        async for place in places:
+            size += 0 if isinstance(place, Hole) else place.length
+    return size
+
+
+async def read(path: Path) -> Runs:
+    """Return where the raw file at *path* has data, by reading it: zeros that were written count
+    as zeros too. Raises SourceError."""
+    found: list[Run] = []
+    offset = 0
+    async with aclosing(raw.extents(path)) as extents:
+        async for extent in extents:
+            run = Run(offset, extent.length, isinstance(extent, Zero))
+            found[-1:] = merged([*found[-1:], run])
+            offset = run.end
+    return tuple(found)
