@@ -374,7 +374,7 @@ def _rank(candidate: Candidate, best: Candidate) -> tuple[bool, bool, float]:
 def _why(case: _Case, ranked: Sequence[Candidate]) -> str:
     """Return the reason in one sentence, with the numbers that decided."""
     best, *others = ranked
-    parts = [_share(case)] if case.disk else []
+    parts = [_share(case, best.wire)] if case.disk else []
     rivals = [entry for entry in others if entry.why_not is None]
     if best.seconds is not None:
         guess = "about " if case.subject.data is None else ""
@@ -391,11 +391,13 @@ def _why(case: _Case, ranked: Sequence[Candidate]) -> str:
     return "; ".join(parts)
 
 
-def _share(case: _Case) -> str:
+def _share(case: _Case, wire: Wire) -> str:
     disk, data = human(case.disk or 0), case.subject.data
-    if data is None:
-        return f"a disk of {disk}, how much of it is data nobody knows yet"
-    return f"{human(data)} of {disk} is data"
+    if data is not None:
+        return f"{human(data)} of {disk} is data"
+    if wire == "as-is" and case.fits(wire):
+        return "it is stored as it comes"
+    return f"nobody knows yet how much of {disk} is data"
 
 
 def _reason(candidates: Sequence[Candidate], wire: Wire) -> str | None:

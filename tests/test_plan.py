@@ -62,20 +62,21 @@ def qcow2(gib: float, data: float, stored: float | None = None, **more: object) 
     return sparse(gib, data, format=Format.QCOW2, size=size, **more)
 
 
-@pytest.mark.parametrize(
-    ("backend", "gib", "data", "wire", "measured"),
-    [
-        ("cdi", 8, 0.5, "as-is", 7.4),
-        ("cdi", 8, 0.5, "qcow2", 2.1),
-        ("cdi", 8, 0.5, "raw+zstd", 5.3),
-        ("cdi", 4, 1.5, "as-is", 7.3),
-        ("cdi", 4, 1.5, "qcow2", 7.7),
-        ("cdi", 4, 1.5, "raw+zstd", 5.7),
-        ("backingimage", 8, 0.5, "as-is", 40.7),
-        ("backingimage", 8, 0.5, "qcow2", 4.2),
-        ("backingimage", 4, 1.5, "qcow2", 7.6),
-    ],
-)
+MEASURED: list[tuple[str, float, float, Wire, float]] = [
+    ("cdi", 8, 0.5, "as-is", 7.4),
+    ("cdi", 8, 0.5, "qcow2", 2.1),
+    ("cdi", 8, 0.5, "raw+zstd", 5.3),
+    ("cdi", 4, 1.5, "as-is", 7.3),
+    ("cdi", 4, 1.5, "qcow2", 7.7),
+    ("cdi", 4, 1.5, "raw+zstd", 5.7),
+    ("backingimage", 8, 0.5, "as-is", 40.7),
+    ("backingimage", 8, 0.5, "qcow2", 4.2),
+    ("backingimage", 4, 1.5, "qcow2", 7.6),
+]
+"""Backend, GiB of the disk, GiB of its data, form, and the seconds that an import took."""
+
+
+@pytest.mark.parametrize(("backend", "gib", "data", "wire", "measured"), MEASURED)
 def test_defaults_foretell_what_was_measured(
     backend: str, gib: float, data: float, wire: Wire, measured: float
 ) -> None:

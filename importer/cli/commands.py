@@ -162,7 +162,7 @@ async def plan(
     else:
         path = Path(image)
         planned = await plan_file(session, path, await _inspected(path), storage_class, wanted)
-    print_plan(session, planned)
+    print_plan(planned, as_json=session.as_json)
 
 
 @app.command("list")

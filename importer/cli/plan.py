@@ -53,10 +53,11 @@ async def _place(session: Session, name: str | None) -> tuple[StorageClass, bool
     except Refused as exc:
         if name or exc.problem.slug != "unreachable":
             raise
-        return _built_in(), True
+        return built_in(), True
 
 
-def _built_in() -> StorageClass:
+def built_in() -> StorageClass:
+    """Return the class that a new service begins with."""
     return StorageClass(
         name="local",
         provisioner="directory",
@@ -72,9 +73,9 @@ def _built_in() -> StorageClass:
     )
 
 
-def print_plan(session: Session, planned: PlanReport) -> None:
+def print_plan(planned: PlanReport, *, as_json: bool) -> None:
     """Print what the image is, every form it could travel in, and the reason for the one chosen."""
-    if session.as_json:
+    if as_json:
         print_json(msgspec.to_builtins(planned))
         return
     typer.echo(_heading(planned))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from importer.api.service import StorageClassList
-from importer.model import Image, ImageInfo, ImageRequest
+from importer.model import Image, ImageInfo, ImageRequest, PlanReport
 from tests.docs.pages import code, page, section, sections, ticked
 from tests.servers.running import config, running
 
@@ -100,5 +100,7 @@ def test_the_other_examples_are_what_the_routes_take_and_give() -> None:
     assert msgspec.json.decode(body[1], type=ImageRequest).name == "debian-12"
     inspected = code(routes["POST /v1/inspect"], "json")[0]
     assert msgspec.json.decode(inspected, type=ImageInfo).virtual_size
+    planned = code(routes["POST /v1/plan"], "json")[0]
+    assert msgspec.json.decode(planned, type=PlanReport).plan.wire == "raw"
     classes = code(routes["GET /v1/storageclasses"], "json")[0]
     assert msgspec.json.decode(classes, type=StorageClassList).items[0].default
