@@ -108,7 +108,7 @@ def choose(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Ch
     if not possible:
         reasons = "; ".join(f"{entry.wire}: {entry.why_not}" for entry in found)
         raise UnsupportedImage(f"no form of this {subject.format} image can be sent: {reasons}")
-    best = _best(possible, reach.here)
+    best = _best(case, possible)
     ranked = sorted(found, key=lambda entry: _rank(entry, best))
     plan = Plan(wire=best.wire, why=_why(case, ranked), bytes=best.bytes, seconds=best.seconds)
     return Choice(plan, tuple(ranked))
@@ -348,18 +348,24 @@ def _undone(case: _Case, wire: Wire) -> bool:
     return wire == "as-is" and case.subject.format in _READ and not case.reach.shuffled
 
 
-def _best(possible: Sequence[Candidate], here: bool) -> Candidate:
+def _best(case: _Case, possible: Sequence[Candidate]) -> Candidate:
     """Return the simplest of those that cost about as little as the cheapest.
 
-    *here*: of those, one that sends few bytes. Nobody knows how slow a client's network is.
+    For a client, one of those that send few bytes: nobody knows how slow its network is.
     """
     known = [entry.seconds for entry in possible if entry.seconds is not None]
     if not known:
         return possible[0]
     enough = max(min(known) * (1 + _SAME_SHARE), min(known) + _SAME_SECONDS)
     near = [entry for entry in possible if entry.seconds is not None and entry.seconds <= enough]
-    most = min(map(_received, near)) / _WORTH if here else math.inf
+    most = min(map(_received, near)) / _WORTH if case.reach.here else math.inf
+    near.sort(key=lambda entry: _is_roundabout(case, entry.wire))
     return next(entry for entry in near if _received(entry) <= most)
+
+
+def _is_roundabout(case: _Case, wire: Wire) -> bool:
+    """Say whether a file would be converted that need not be: the service lays out the disk."""
+    return wire == "as-is" and case.on_the_way and not case.fits(wire)
 
 
 def _received(candidate: Candidate) -> int:
