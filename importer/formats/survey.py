@@ -12,7 +12,8 @@ from importer.formats.read import qcow2, raw
 from importer.formats.read.place import Hole
 from importer.formats.read.tables import HEAD, walk
 from importer.model import Format, ImageInfo, Readable, Wire
-from importer.stream.extent import Run, Runs, Zero, merged
+from importer.stream.extent import Zero
+from importer.stream.runs import Map, Runs
 
 PATIENCE = 20.0
 """Seconds that the tables of a file far away may take: one of 1 TiB has 128 MiB of them."""
@@ -66,11 +67,8 @@ async def _allocated(file: Readable) -> int:
 async def read(path: Path) -> Runs:
     """Return where the raw file at *path* has data, by reading it: zeros that were written count
     as zeros too. Raises SourceError."""
-    found: list[Run] = []
-    offset = 0
+    found = Map()
     async with aclosing(raw.extents(path)) as extents:
         async for extent in extents:
-            run = Run(offset, extent.length, isinstance(extent, Zero))
-            found[-1:] = merged([*found[-1:], run])
-            offset = run.end
-    return tuple(found)
+            found.add(extent.length, is_zero=isinstance(extent, Zero))
+    return found

@@ -1,14 +1,18 @@
 """The guest data of a disk: what its guest would read, in guest order, without gaps.
 
-Two forms: extents carry the bytes and can be read once; runs say only where data and zeros are, for
-whatever must be known before the first byte (sizes, tables, a plan). Lengths and offsets are bytes
+Two forms: extents carry the bytes and can be read once; runs (importer.stream.runs) say only where
+data and zeros are, for whatever must be known before the first byte. Lengths and offsets are bytes
 of guest data, not of the file that holds it.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from importer.stream.runs import Run as Run
+from importer.stream.runs import Runs as Runs
+from importer.stream.runs import merged as merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +90,3 @@ async def _chained(taken: list[Extent], rest: Extents) -> Extents:
 
 def _start(extent: Extent, size: int) -> bytes:
     return extent.data[:size] if isinstance(extent, Data) else bytes(min(extent.length, size))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Guest bytes ``[offset, offset + length)``, all data or all zeros; at least one."""
-
-    offset: int
-    length: int
-    is_zero: bool
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte behind it."""
-        return self.offset + self.length
-
-
-Runs: TypeAlias = tuple[Run, ...]
-"""Each begins where the one before ends, the first at 0."""
-
-
-def merged(runs: Iterable[Run]) -> Runs:
-    """Return *runs* with neighbours of one kind joined, and none that is empty."""
-    joined: list[Run] = []
-    for run in runs:
-        if joined and run.is_zero == joined[-1].is_zero:
-            last = joined.pop()
-            joined.append(Run(last.offset, last.length + run.length, run.is_zero))
-        elif run.length:
-            joined.append(run)
-    return tuple(joined)

@@ -52,10 +52,10 @@ class _Layout:
     """What lies where; the counts are clusters, each part begins where the one before ends."""
 
     virtual_size: int
-    data: list[Span]
+    data: "_Spans"
     """Guest clusters that are allocated."""
 
-    regions: list[Span]
+    regions: "_Spans"
     """L2 tables that are, by number: entries of the L1 table."""
 
     l1: int
@@ -133,15 +133,29 @@ def _refcounts(rest: int) -> tuple[int, int]:
         table, blocks = tables, needed
 
 
-def _touched(spans: Iterable[Span], unit: int) -> list[Span]:
-    """Return which units of *unit* the ascending *spans* touch, neighbours joined."""
-    touched: list[Span] = []
-    for first, end in spans:
-        start, stop = first // unit, -(-end // unit)
-        if touched and start <= touched[-1][1]:
-            touched[-1] = (touched[-1][0], max(stop, touched[-1][1]))
+class _Spans:
+    """Ascending spans; a disk has up to half a million, and as tuples each would be 120 bytes."""
+
+    def __init__(self) -> None:
+        self._firsts, self._ends = array("Q"), array("Q")
+
+    def __iter__(self) -> Iterator[Span]:
+        return zip(self._firsts, self._ends, strict=True)
+
+    def add(self, first: int, end: int) -> None:
+        """Append a span, joined with the last one where they meet."""
+        if self._ends and first <= self._ends[-1]:
+            self._ends[-1] = max(end, self._ends[-1])
         else:
-            touched.append((start, stop))
+            self._firsts.append(first)
+            self._ends.append(end)
+
+
+def _touched(spans: Iterable[Span], unit: int) -> _Spans:
+    """Return which units of *unit* the ascending *spans* touch, neighbours joined."""
+    touched = _Spans()
+    for first, end in spans:
+        touched.add(first // unit, -(-end // unit))
     return touched
 
 

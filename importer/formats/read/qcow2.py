@@ -19,8 +19,9 @@ from importer.formats.read.place import Hole
 from importer.formats.read.tables import HEAD, walk
 from importer.formats.read.unpack import Unpacker
 from importer.model import Readable
-from importer.stream.extent import Extents, Run, Runs, merged
+from importer.stream.extent import Extents
 from importer.stream.lookahead import in_order
+from importer.stream.runs import Map, Runs
 from importer.units import SECTOR
 
 AHEAD = 6
@@ -47,14 +48,11 @@ async def extents(file: Readable) -> Extents:
 async def runs(file: Readable) -> Runs:
     """Return where *file* has data and where zeros; only its tables are read."""
     header = parse(await file.read_at(0, HEAD))
-    found: list[Run] = []
-    start = 0
+    found = Map()
     async with aclosing(walk(file, header)) as places:
         async for place in places:
-            run = Run(start, place.length, isinstance(place, Hole))
-            found[-1:] = merged([*found[-1:], run])
-            start = run.end
-    return tuple(found)
+            found.add(place.length, is_zero=isinstance(place, Hole))
+    return found
 
 
 def parse(head: bytes) -> qcow2.Header:

@@ -13,9 +13,10 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from importer.errors import SourceError
-from importer.stream.extent import Extent, Extents, Run, Runs, Zero, merged
+from importer.stream.extent import Extent, Extents, Zero
 from importer.stream.lookahead import in_order
 from importer.stream.pipe import Chunks
+from importer.stream.runs import Map, Run, Runs
 from importer.stream.threads import in_thread
 from importer.stream.zeros import sifted
 from importer.units import CHUNK, SECTOR, round_up
@@ -98,7 +99,7 @@ def _opened(path: Path) -> Generator[int]:
 def _runs(file: int, path: Path) -> Runs:
     try:
         size = os.lseek(file, 0, os.SEEK_END)
-        return merged(_map(file, size))
+        return Map(_map(file, size))
     except OSError as exc:
         raise SourceError(f"{path}: {exc.strerror}") from exc
 
