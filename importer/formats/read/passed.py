@@ -8,6 +8,7 @@ from __future__ import annotations  # array[int] is no type at run time before P
 
 import asyncio
 from array import array
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing
 from itertools import groupby
@@ -31,6 +32,10 @@ from importer.units import CHUNK, SECTOR, round_up
 
 _AHEAD = 6
 """Groups of compressed clusters that are inflated at once."""
+
+_SLICES = 4096
+"""Ends of compressed clusters that are kept while a table may come that has a smaller one there:
+as a rule one cluster is full of them before its table comes. Each costs some 500 bytes."""
 
 
 class _Cluster(NamedTuple):
@@ -62,6 +67,12 @@ class Passed:
 
         self._late = self._last
         """The compressed cluster that was found last among what nobody had claimed."""
+
+        self._slices: deque[tuple[int, int]] = deque()
+        """Parts of sectors between two compressed clusters: most likely the first one's end."""
+
+        self._forgotten = 0
+        """End of the last such part that was dropped, though a table was still to come."""
 
         self._named = 0
         """Bytes of the file that compressed clusters take at least."""
@@ -118,6 +129,8 @@ class Passed:
         size = header.virtual_size
         start, end = header.l1_offset, header.l1_offset + -(-size // reach) * 8
         guest = hole = 0
+        while (left := header.cluster - self._tail.at) > 0 and await self._tail.some(left):
+            pass
         for at in range(start, end, STEP):
             tables = []
             for entry, count in _same(await self._table(at, min(at + STEP, end))):
@@ -240,10 +253,10 @@ class Passed:
         Of its last sector, others may have taken what is theirs.
         """
         shared = _shared(claim)
-        if claim.offset <= self._late.end:
-            self._forget(_shared(self._late), claim.offset)
+        if _share(self._late, claim):
+            self._slice(_shared(self._late), claim.offset)
         data = self._unclaimed.look(claim.offset, claim.end)
-        if not data and claim.end - claim.offset <= SECTOR:
+        if not data and claim.offset < self._forgotten and claim.end - claim.offset <= SECTOR:
             raise not_in_order(
                 f"the sector of the compressed cluster at {claim.offset:#x} passed before its table"
             )
@@ -252,6 +265,13 @@ class Passed:
         self._forget(claim.offset, shared)
         self._late = claim
         return memoryview(data)
+
+    def _slice(self, offset: int, end: int) -> None:
+        """Note that a part is most likely the end of a compressed cluster; forget the oldest."""
+        self._slices.append((offset, end))
+        if len(self._slices) > _SLICES:
+            start, self._forgotten = self._slices.popleft()
+            self._forget(start, self._forgotten)
 
     def _forget(self, offset: int, end: int) -> None:
         for _ in self._unclaimed.take(offset, end):
@@ -262,6 +282,7 @@ class Passed:
         if not self._tables:
             self._unclaimed.clear()
         start, end = self._free(claim)
+        shared = _share(self._last, claim)
         self._last = claim
         while (at := self._tail.at) < claim.offset:
             data = await self._tail.some(claim.offset - at)
@@ -269,19 +290,23 @@ class Passed:
             if self._tables and (kept := data[max(0, start - at) : max(0, end - at)]):
                 self._unclaimed.put(max(start, at), kept)
                 self._check_window()
+        if self._tables and shared:
+            self._slice(start, end)
 
     def _free(self, claim: Claim) -> tuple[int, int]:
         """Return from where to where nothing is known of the file, between the last claim and this.
 
-        A cluster that holds a table or stored data holds nothing else. Of a compressed cluster's
-        last sector, the next one begins where this one ends.
+        A cluster that holds a table or stored data holds nothing else.
         """
         start, end, cluster = self._tail.at, claim.offset, self._header.cluster
         if self._last.kind is not Kind.PACKED:
             start = round_up(start, cluster)
-        elif end <= self._last.end:
-            start = end
         return start, end if claim.kind is Kind.PACKED else end // cluster * cluster
+
+
+def _share(one: Claim, two: Claim) -> bool:
+    """Return True when both are compressed, and *two* begins in the last sector of *one*."""
+    return one.kind is two.kind is Kind.PACKED and one.offset < two.offset <= one.end
 
 
 def _shared(claim: Claim) -> int:
