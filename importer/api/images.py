@@ -1,6 +1,7 @@
 """Images: create, upload, look, cancel, retry, delete."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import aiohttp
@@ -166,9 +167,22 @@ class ImageRoutes:
                 format=query["format"],
             ),
         )
-        body = await _body(request, query["size"], self._upload.stall, _declared(query))
+        declared = _declared(query)
+        if declared and not wanted.spec.checksum:
+            await self._refuse_unchecked(wanted)
+        body = await _body(request, query["size"], self._upload.stall, declared)
         image = await self._images.upload(wanted, body, self._upload.patience)
         return json(image, 200 if image.phase is Phase.READY else 202)
+
+    async def _refuse_unchecked(self, wanted: ImageRequest) -> None:
+        """Raise CallerError when the image asks for a checksum that the client did not compare."""
+        with suppress(errors.NotFound):
+            spec = (await self._images.get(wanted.namespace, wanted.name)).spec
+            if spec.checksum:
+                raise errors.CallerError(
+                    f"image {wanted.name} has checksum {spec.checksum}: compare it with your file "
+                    "and name it in the query, or send the file as it is"
+                )
 
     async def _on_one(self, request: web.Request, act: Callable[[str, str], Awaitable[Any]]) -> Any:
         query = read_query(request, _NAMESPACE)

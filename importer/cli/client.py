@@ -5,7 +5,7 @@ Every call raises Refused: with the service's own error, or ``unreachable`` when
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from aiohttp import payload
+from aiohttp.abc import AbstractStreamWriter
 
 from importer.cli.access import Access, checked_name
 from importer.cli.body import Body
@@ -122,7 +124,7 @@ class Client:
             "PUT",
             self._path(name) + "/content",
             params={**self._query, **wanted, **body.query},
-            data=body.chunks(),
+            data=_Payload(body),
             # A refusal then costs no byte: the service says when it wants the first one.
             expect100=True,
             headers=headers,
@@ -184,6 +186,30 @@ class Client:
 
     def _path(self, name: str) -> str:
         return "/v1/images/" + quote(checked_name(name), safe="")
+
+
+class _Payload(payload.Payload):
+    """A body whose generators are closed by the task that sends it, however that ends.
+
+    aiohttp leaves a generator half-read when the request is cancelled. The loop's end would close
+    it and all that it is made of at once, in no order.
+    """
+
+    _autoclose = True
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self._size = body.size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Nobody asks: it is for payloads that are text."""
+        raise TypeError("the body of an upload is no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send it."""
+        async with aclosing(self._value.chunks()) as chunks:
+            async for chunk in chunks:
+                await writer.write(chunk)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> Answer:

@@ -37,7 +37,7 @@ async def command(service: Client, *words: str | Path) -> Ran:
 
 async def test_upload_makes_an_image(service: Client, disk: Path) -> None:
     """A file becomes an image named after it, and one line says all about it."""
-    ran = await command(service, "upload", disk)
+    ran = await command(service, "upload", disk, "--as-is")
     assert ran.code == 0, ran
     digest = hashlib.sha256(disk.read_bytes()).hexdigest()
     assert ran.out.startswith("disk-1: raw, virtual size 8.0 MiB, size 8.0 MiB, ")
@@ -159,7 +159,7 @@ async def test_interrupted_upload_is_cancelled(service: Client, tmp_path: Path) 
     """Ctrl-C in an upload's middle leaves nothing on the service, and no traceback."""
     disk = images.raw(tmp_path / "large.raw", 32 * GiB)
     where = ("--server", service.base, "--data", str(service.data))
-    async with terminal("upload", str(disk), *where) as ran:
+    async with terminal("upload", str(disk), "--as-is", *where) as ran:
         await ran.until("Uploading")
         await service.until("large", "Transferring")
         ran.process.send_signal(signal.SIGINT)
