@@ -220,7 +220,20 @@ async def test_details_and_news(there: Visit, disk: Path) -> None:
     await there.page.keyboard.press("Enter")
     await expect(name).to_have_attribute("aria-expanded", "true")
     digest = hashlib.sha256(disk.read_bytes()).hexdigest()
-    await expect(there.page.locator("[data-name=known] .details")).to_contain_text(digest)
+    details = there.page.locator("[data-name=known] .details")
+    await expect(details).to_contain_text(digest)
+    await expect(details).to_contain_text("as-is: it is stored as it comes; ")
+    await expect(details).to_contain_text(re.compile(r"Predicted.* in 0\.\d\d s; took \d+\.\d\d s"))
+
+
+async def test_rates(there: Visit) -> None:
+    """The rates of every storage class are one click away."""
+    fold = there.page.locator(".rates")
+    await expect(fold.get_by_role("table")).to_be_hidden()
+    await fold.locator("summary").click()
+    row = fold.get_by_role("row", name="local")
+    await expect(row.get_by_role("cell")).to_have_count(5)
+    await expect(row).to_contain_text(re.compile(r"\d MB/s"))
 
 
 async def test_delete_asks_first(there: Visit, served: Served, disk: Path) -> None:

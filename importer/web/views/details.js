@@ -11,7 +11,8 @@ export function details({ uid, createdAt, spec, status }) {
     ["Asked for", asked(spec)],
     ...Object.entries(status.checksums ?? {}),
     ["Steps", steps(status.phases)],
-    ["Way", status.plan ? `${status.plan.wire}: ${status.plan.why}` : null],
+    ["Travels as", status.plan ? `${status.plan.wire}: ${status.plan.why}` : null],
+    ["Predicted", status.plan ? predicted(status) : null],
     ["Tries", status.attempt > 1 ? String(status.attempt) : null],
     ["Created", new Date(createdAt).toLocaleString()],
     ["uid", uid],
@@ -29,6 +30,15 @@ function asked(spec) {
 function steps(phases) {
   const timed = phases.filter((phase) => phase.seconds !== null && phase.seconds !== undefined);
   return timed.map((phase) => `${phase.name} ${short(phase.seconds)}`).join(" · ");
+}
+
+/** What the plan foretold, beside what it took: from the first byte to Ready. */
+function predicted({ plan, phase, phases }) {
+  const parts = [plan.bytes === null ? null : size(plan.bytes), plan.seconds === null ? null : short(plan.seconds)];
+  const told = parts.filter(Boolean).join(" in ");
+  if (!told || phase !== "Ready") return told;
+  const working = phases.filter(({ name }) => ["Transferring", "Processing"].includes(name));
+  return `${told}; took ${short(working.reduce((sum, { seconds }) => sum + (seconds ?? 0), 0))}`;
 }
 
 function short(seconds) {

@@ -6,6 +6,7 @@ import { OVER } from "../images.js";
 import { size } from "../words.js";
 import { watchDrops } from "./drop.js";
 import { openFiles } from "./files.js";
+import { ratesFold } from "./rates.js";
 import { Row } from "./row.js";
 import { openUrl } from "./url.js";
 
@@ -47,6 +48,7 @@ export class Overview {
       el("p", { className: "muted" }, "Upload a disk image or import one from a URL; it appears here."),
     );
     this.heads = el("div", { className: "heads columns", "aria-hidden": "true", hidden: true });
+    this.rates = ratesFold();
     this.heads.append(...HEADINGS.map((text) => el("span", {}, text)));
     return el(
       "div",
@@ -54,6 +56,7 @@ export class Overview {
       el("div", { className: "title" }, el("h1", {}, "Images"), this.summary, this.places),
       this.#adding(),
       el("div", { className: "panel" }, this.heads, this.list, this.empty),
+      this.rates.root,
     );
   }
 
@@ -162,5 +165,6 @@ export class Overview {
     const known = this.context.classes.filter((entry) => entry.available !== null);
     const lines = known.map((entry) => `${entry.name}: ${size(entry.available)} free`);
     say(this.places, lines.join(" · "));
+    this.rates.show(this.context.classes);
   }
 }
