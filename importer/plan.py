@@ -235,7 +235,7 @@ def _why_not(case: _Case, wire: Wire) -> str | None:
     if case.reach.here and case.subject.compression:
         return f"the file is in {case.subject.compression}, which is undone by the service"
     if wire == "qcow2":
-        return None if case.has_map else _why_no_map(case)
+        return _why_no_qcow2(case)
     if case.subject.format is Format.QCOW2 and not case.seeks and case.reach.shuffled:
         return f"its data cannot be had in guest order: {case.reach.shuffled}"
     return None
@@ -268,7 +268,10 @@ def _why_not_taken(case: _Case, wire: Wire) -> str | None:
     return None
 
 
-def _why_no_map(case: _Case) -> str:
+def _why_no_qcow2(case: _Case) -> str | None:
+    if case.has_map:
+        sizes = case.subject.sizes
+        return "no qcow2 of ours can be so large" if sizes and "qcow2" not in sizes else None
     if case.subject.compression:
         return f"the file is in {case.subject.compression}: no map before its last byte"
     if case.seeks:

@@ -117,6 +117,7 @@ def test_the_order_is_the_measured_one(
         (qcow2(8, 0.5, wanted="raw"), HERE, "local", "raw+zstd"),
         (sparse(0.01, 0.01, wanted="qcow2"), HERE, "local", "qcow2"),
         (qcow2(0.01, 0.01, wanted="raw"), STREAM, "local", "raw"),
+        (sparse(2**24, 1, wanted="qcow2", sizes={"raw+zstd": GiB}), HERE, "local", "as-is"),
         (qcow2(8, 0.5, stored=4, sizes={"qcow2": GiB}), HERE, "local", "qcow2"),
         (qcow2(8, 0.5, compression="xz"), HERE, "local", "as-is"),
         # A URL whose server knows ranges, and one whose does not.

@@ -324,5 +324,6 @@ async def test_it_can_be_read(
         await there.upload(file)
         row = there.page.locator("[data-phase=Failed]")
         await row.first.wait_for()
+        await there.page.locator(".rates summary").click()
         assert await there.page.evaluate("document.documentElement.scrollWidth") <= width
         assert await there.page.evaluate(FAINT) == []
