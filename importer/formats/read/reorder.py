@@ -12,8 +12,9 @@ from importer.units import MiB
 
 WINDOW = 64 * MiB
 """Bytes that may wait for their turn. ``qemu-img convert -W`` writes with 8 coroutines of 2 MiB
-(qemu-img.c: MAX_COROUTINES, IO_BUF_SIZE), so 16 MiB are out of order as a rule; four times that
-leaves room for a coroutine that lags. More would be the memory of several imports."""
+(qemu-img.c: num_coroutines, IO_BUF_SIZE), so 16 MiB are out of order while they go on side by side.
+One that lags knows no bound: of 1.5 GiB, 50 to 140 MiB came early on a busy machine, and 1 GiB where
+every other 4 KiB were zeros. More than this would be the memory of several imports."""
 
 ENTRY = 200
 """Bytes that an extent costs besides its data: the objects, and its place in a table."""

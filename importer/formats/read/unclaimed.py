@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importer.units import KiB
 
 _LARGEST = 64 * KiB
-"""Bytes of a part at most: taking something out of its middle copies the rest."""
+"""Bytes of a part at most when something is taken out of its middle, which copies the rest."""
 
 _PART = 200
 """Bytes that a part costs besides its data."""
@@ -22,18 +22,19 @@ class Unclaimed:
         """Bytes of memory."""
 
     def put(self, offset: int, data: bytes) -> None:
-        """Keep *data*, which lies behind all that is kept."""
-        for start in range(0, len(data), _LARGEST):
-            part = data[start : start + _LARGEST]
-            self._starts.append(offset + start)
-            self._parts[offset + start] = part
-            self.size += len(part) + _PART
+        """Keep *data*, which lies behind all that is kept; it is not copied."""
+        self._starts.append(offset)
+        self._parts[offset] = data
+        self.size += len(data) + _PART
 
     def take(self, offset: int, end: int) -> Iterator[bytes]:
         """Yield and forget what is kept of ``[offset, end)``, as far as there is no gap in it."""
         while offset < end:
             index, start = self._part_at(offset)
             data = self._parts.get(start, b"")
+            if len(data) > _LARGEST and (offset > start or end < start + len(data)):
+                self._split(index, start)
+                continue
             found = data[offset - start : end - start]
             if not found:
                 return
@@ -56,6 +57,13 @@ class Unclaimed:
         """Return number and start of the part that *offset* is in, if it is in any."""
         index = bisect_right(self._starts, offset) - 1
         return index, self._starts[index] if index >= 0 else offset
+
+    def _split(self, index: int, start: int) -> None:
+        data = self._parts.pop(start)
+        starts = range(start, start + len(data), _LARGEST)
+        self._parts.update((at, data[at - start : at - start + _LARGEST]) for at in starts)
+        self._starts[index : index + 1] = starts
+        self.size += (len(starts) - 1) * _PART
 
     def _replace(self, index: int, start: int, offset: int, end: int) -> None:
         """Put what is left of the part *index* without ``[offset, end)`` in its place."""

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer.errors import CorruptImage, ImageNotInOrder
@@ -32,6 +32,7 @@ def placed(extents: Sequence[Extent]) -> list[Located]:
 
 
 @given(SHAPES, st.randoms(use_true_random=False))
+@settings(max_examples=25)
 async def test_any_order_becomes_the_guests(
     shape: list[tuple[bool, int]], draw: random.Random
 ) -> None:
