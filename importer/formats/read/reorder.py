@@ -13,7 +13,7 @@ from importer.units import MiB
 WINDOW = 64 * MiB
 """Bytes that may wait for their turn. ``qemu-img convert -W`` writes with 8 coroutines of 2 MiB
 (qemu-img.c: num_coroutines, IO_BUF_SIZE), so 16 MiB are out of order while they go on side by side.
-One that lags knows no bound: of 1.5 GiB, 50 to 140 MiB came early on a busy machine, and 1 GiB where
+One that lags knows no bound: of 1.5 GiB, 50 to 140 MiB came early on a busy machine, and 1 GiB if
 every other 4 KiB were zeros. More than this would be the memory of several imports."""
 
 ENTRY = 200
