@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -68,7 +69,10 @@ class Client:
         return image
 
     async def until(self, name: str, *phases: str) -> Any:
-        """Return the image once it is in one of *phases* (none named: once it is over)."""
+        """Return the image once it is in one of *phases* (none named: once it is over).
+
+        Of one that is over, nothing is being tidied up any more.
+        """
         wanted = set(phases) or OVER
         async with self.http.get(f"{self.base}/v1/events") as stream:
             async for line in stream.content:
@@ -77,9 +81,15 @@ class Client:
                     continue
                 image = await self.image(name)
                 if image["status"]["phase"] in wanted:
-                    return image
+                    return await self._at_rest(image)
                 assert image["status"]["phase"] not in OVER, image
         raise AssertionError("the event stream ended")
+
+    async def _at_rest(self, image: Any) -> Any:
+        if image["status"]["phase"] in OVER:
+            runner, record = self.service.runner, SimpleNamespace(uid=image["uid"])
+            await until(lambda: not runner.is_running(record))
+        return image
 
     async def names(self) -> dict[str, str]:
         """Return the phase of every image by name."""
