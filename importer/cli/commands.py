@@ -92,9 +92,9 @@ async def upload(
     ] = False,
 ) -> None:
     """Send a file and wait until its image is ready. Ctrl-C cancels it."""
-    from importer.cli.images import upload_file
+    from importer.cli.images import Wanted, upload_file
 
-    wanted = {"storageClass": storage_class, "checksum": checksum, "format": _wanted(format)}
+    wanted = Wanted(storage_class, checksum, _wanted(format))
     await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
 
 

@@ -1,7 +1,7 @@
 """The disk in a file on this machine, sent in the form that moves the fewest bytes.
 
 A raw file is read by its holes, a qcow2 by its map; the zeros do not travel. Everything else, and
-what would gain nothing, goes as it is (importer.cli.body).
+what would gain nothing by the plan, goes as it is (importer.cli.body).
 
 The last chunk leaves only when the checksum is right and the file is still the one that was looked
 at: an upload without its end makes no image. Raises SourceError when the file changes meanwhile,
@@ -18,25 +18,19 @@ from importer.cli.body import size_of
 from importer.cli.checking import Checking, checking
 from importer.errors import ImporterError, SourceError
 from importer.formats import compression, inspect
-from importer.formats.encode.qcow2 import qcow2, qcow2_size
-from importer.formats.encode.zstd_frame import frame_size, zstd_frame
+from importer.formats.encode.qcow2 import qcow2
+from importer.formats.encode.zstd_frame import zstd_frame
 from importer.formats.read import qcow2 as qcow2_file
 from importer.formats.read import raw
-from importer.model import Format, Wire
+from importer.formats.survey import survey
+from importer.model import Format, StorageClass, WantedFormat, Wire
+from importer.plan import Reach, Subject, accepted, choose
 from importer.stream.extent import Extents, Runs
 from importer.stream.pipe import Chunks
 from importer.stream.readable import FileReadable
 from importer.stream.threads import in_thread
 
 _RAW = (Format.RAW, Format.ISO)
-
-WORTH = 0.9
-"""Share of the file's bytes that another form may have to be worth it. As it is, the service hashes
-and reports the user's file; in another form it cannot."""
-
-WORTH_RAW = 1.05
-"""The same for a qcow2 that is to be stored raw: as it is, the service puts it down, then writes
-the disk once more."""
 
 
 class Stamp(NamedTuple):
@@ -91,23 +85,22 @@ async def look(path: Path) -> Disk | None:
     return None
 
 
-def form(disk: Disk, wanted: str | None) -> Wire:
-    """Return how *disk* is best sent when it is to be stored as *wanted* (None: as it is)."""
-    is_raw = disk.format in _RAW
-    if (wanted or ("raw" if is_raw else "qcow2")) == "raw":
-        most = disk.size * (WORTH if is_raw else WORTH_RAW)
-        return "raw+zstd" if _sent_as("raw+zstd", disk) <= most else "as-is"
-    # As it is, a raw file would be written twice: put down, then converted.
-    if is_raw or _sent_as("qcow2", disk) <= disk.size * WORTH:
-        return "qcow2"
-    return "as-is"
+def form(disk: Disk, wanted: WantedFormat | None, place: StorageClass) -> Wire:
+    """Return how *disk* is best sent when it is to be stored as *wanted* in *place*.
 
-
-def _sent_as(wire: Wire, disk: Disk) -> int:
-    """Return the bytes of *wire* at most; of a qcow2, exactly."""
-    if wire == "qcow2":
-        return qcow2_size(disk.runs, disk.virtual_size)
-    return frame_size(disk.runs)
+    Raises UnsupportedImage when that is not possible.
+    """
+    found = survey(disk.runs)
+    subject = Subject(
+        format=disk.format,
+        size=disk.size,
+        virtual_size=disk.virtual_size,
+        wanted=wanted,
+        data=found.data,
+        sizes=found.sizes,
+    )
+    reach = Reach(here=True, can_seek=True)
+    return choose(subject, reach, accepted(place), place.rates).plan.wire
 
 
 class Compact:
@@ -119,7 +112,7 @@ class Compact:
         self._disk = disk
         self._checksum = checksum
         self._told = told
-        self._most = _sent_as(wire, disk)
+        self._most = survey(disk.runs).sizes[wire]
         self.wire = wire
         self.size = self._most if wire == "qcow2" else None
         """Bytes that will be sent; None where only the end tells: more zeros may be found."""

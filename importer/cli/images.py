@@ -1,6 +1,7 @@
 """What the commands do with images: begin, follow, print."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +11,88 @@ import typer
 from importer.cli import display
 from importer.cli.access import checked_name
 from importer.cli.body import Body, LocalFile
+from importer.cli.client import Client
 from importer.cli.exits import print_json
 from importer.cli.follow import follow, follow_own, ready, send, takes_upload
 from importer.cli.progress import Show, showing
 from importer.cli.session import Session
 from importer.errors import CallerError
-from importer.model import Checksum, Image, ImageInfo, ImageRequest, Spec, StorageClass
+from importer.model import (
+    Checksum,
+    Image,
+    ImageInfo,
+    ImageRequest,
+    Spec,
+    StorageClass,
+    WantedFormat,
+)
 from importer.units import human
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the image is to be; None: as the service has it."""
+
+    storage_class: str | None = None
+    checksum: str | None = None
+    format: WantedFormat | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What an upload is told of it."""
+        wanted = {
+            "storageClass": self.storage_class,
+            "checksum": self.checksum,
+            "format": self.format,
+        }
+        return {key: value for key, value in wanted.items() if value}
+
+    def of(self, spec: Spec) -> "Wanted":
+        """Return the same for an image that was named before, with this *spec*."""
+        return Wanted(
+            self.storage_class or spec.storage_class,
+            self.checksum or spec.checksum,
+            self.format or spec.format,
+        )
+
+
 async def upload_file(
-    session: Session, path: Path, name: str, wanted: Mapping[str, str | None], *, as_is: bool
+    session: Session, path: Path, name: str, wanted: Wanted, *, as_is: bool
 ) -> None:
     """Send the file at *path*, follow its import, print the result."""
     checked_name(name)
-    _check(wanted["checksum"])
+    _check(wanted.checksum)
     with showing(as_json=session.as_json) as show:
         body: Body = LocalFile(path, lambda done: show.phase("Uploading", done, body.size))
         earlier = await session.client.find(name)
         if earlier and takes_upload(earlier):
-            spec = earlier.spec
-            wanted = {"checksum": spec.checksum, "format": spec.format} | _given(wanted)
+            wanted = wanted.of(earlier.spec)
         if not as_is:
-            body = await _compact(path, wanted, show) or body
-        image = await send(session.client, name, body, _given(wanted), earlier, show)
+            body = await _compact(session.client, path, wanted, show) or body
+        image = await send(session.client, name, body, wanted.query, earlier, show)
     _print(session, image, display.result_line(ready(image), _told(body)))
 
 
-def _given(wanted: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in wanted.items() if value}
-
-
-async def _compact(path: Path, wanted: Mapping[str, str | None], show: Show) -> Body | None:
+async def _compact(client: Client, path: Path, wanted: Wanted, show: Show) -> Body | None:
     """Return the disk in *path* in a smaller form, None when the file is best sent as it is."""
     # Only here: what looks into files takes longer to load than a small file to send.
     from importer.cli import compact
 
-    disk = await compact.look(path)
-    if disk is None or (wire := compact.form(disk, wanted.get("format"))) == "as-is":
+    if (disk := await compact.look(path)) is None:
+        return None
+    if (place := await _place(client, wanted.storage_class)) is None:
+        return None  # The service refuses it in its own words.
+    if (wire := compact.form(disk, wanted.format, place)) == "as-is":
         return None
     phase, total = f"Uploading as {wire}", disk.virtual_size
-    return compact.Compact(
-        disk, wire, wanted.get("checksum"), lambda done: show.phase(phase, done, total)
-    )
+    return compact.Compact(disk, wire, wanted.checksum, lambda done: show.phase(phase, done, total))
+
+
+async def _place(client: Client, name: str | None) -> StorageClass | None:
+    for place in await client.classes():
+        if place.name == name or (name is None and place.default):
+            return place
+    return None
 
 
 def _told(body: Body) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from importer.cli.checking import checking
 from importer.cli.compact import Compact, Disk, form, look
+from importer.cli.plan import built_in
 from importer.errors import (
     CallerError,
     ChecksumMismatch,
@@ -18,7 +19,7 @@ from importer.errors import (
     SourceError,
     UnsafeImage,
 )
-from importer.model import Wire
+from importer.model import WantedFormat, Wire
 from importer.units import KiB, MiB, TiB, round_up
 from tests import images
 
@@ -141,7 +142,7 @@ async def test_tebibyte_of_nothing(tmp_path: Path) -> None:
         ("leaked.qcow2", "raw", "raw+zstd"),
     ],
 )
-async def test_form(tmp_path: Path, kind: str, wanted: str | None, wire: Wire) -> None:
+async def test_form(tmp_path: Path, kind: str, wanted: WantedFormat | None, wire: Wire) -> None:
     """The form is the one that moves the fewest bytes and saves the service from converting."""
     size = 8 * MiB
     holes = "middle" if kind == "sparse.raw" else "nowhere"
@@ -154,7 +155,7 @@ async def test_form(tmp_path: Path, kind: str, wanted: str | None, wire: Wire) -
     if kind == "leaked.qcow2":
         images.run("qemu-img", "snapshot", "-c", "before", str(path))
         images.run("qemu-io", "-f", "qcow2", "-c", "discard 0 6M", str(path))
-    assert form(await found(path), wanted) == wire
+    assert form(await found(path), wanted, built_in()) == wire
 
 
 @pytest.mark.parametrize("kind", ["vmdk", "vpc-fixed", "vdi", "vhdx"])

@@ -10,7 +10,7 @@ import pytest
 from importer.cli.access import Access
 from importer.cli.client import Client as CliClient
 from importer.cli.commands import _inspected
-from importer.cli.images import upload_file
+from importer.cli.images import Wanted, upload_file
 from importer.cli.plan import plan_file
 from importer.cli.session import Session
 from importer.model import PlanReport, WantedFormat
@@ -45,12 +45,11 @@ async def foretold(service: Client, path: Path, wanted: WantedFormat | None) -> 
         return await plan_file(session, path, await _inspected(path), None, wanted)
 
 
-async def upload(service: Client, path: Path, wanted: str | None) -> Any:
+async def upload(service: Client, path: Path, wanted: WantedFormat | None) -> Any:
     """Do what ``importer upload`` does with *path*, and return its image."""
-    options = {"storageClass": None, "checksum": None, "format": wanted}
     async with CliClient(Access(service.base, data=service.data)) as client:
         session = Session(client, as_json=False, namespace=None)
-        await upload_file(session, path, "disk", options, as_is=False)
+        await upload_file(session, path, "disk", Wanted(format=wanted), as_is=False)
     return await service.image("disk")
 
 

@@ -15,7 +15,7 @@ import pytest
 from importer.cli.access import Access
 from importer.cli.client import Client as CliClient
 from importer.cli.compact import Compact, look
-from importer.cli.images import upload_file
+from importer.cli.images import Wanted, upload_file
 from importer.cli.session import Session
 from importer.errors import ChecksumMismatch, CorruptImage, SourceError
 from importer.model import Wire
@@ -34,12 +34,11 @@ async def service(tmp_path: Path) -> AsyncIterator[Client]:
         yield client
 
 
-async def upload(service: Client, path: Path, *, as_is: bool = False, **wanted: str) -> None:
+async def upload(service: Client, path: Path, *, as_is: bool = False, **wanted: Any) -> None:
     """Do what ``importer upload`` does with *path*, as ``disk``; *wanted* are options."""
-    options = {"storageClass": None, "checksum": None, "format": None} | wanted
     async with CliClient(Access(service.base, data=service.data)) as client:
         session = Session(client, as_json=False, namespace=None)
-        await upload_file(session, path, "disk", options, as_is=as_is)
+        await upload_file(session, path, "disk", Wanted(**wanted), as_is=as_is)
 
 
 def stored(service: Client, image: Any) -> tuple[Path, str]:
@@ -86,7 +85,7 @@ async def test_forms(
     service: Client, tmp_path: Path, kind: str, format: str, wanted: str, wire: str
 ) -> None:
     """Each form makes the image that the file as it is would make, and status is of the file."""
-    makers = {"leaked": leaked, "iso": lambda folder: images.iso(folder / "disk.iso")}
+    makers = {"leaked": leaked, "iso": lambda folder: images.iso(folder / "disk.iso", 8 * MiB)}
     path = makers[kind](tmp_path) if kind in makers else images.make(kind, tmp_path)
     await upload(service, path, **({"format": wanted} if wanted else {}))
     image = await assert_arrived(service, path, format, wire)
