@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aiohttp import web
+
+from importer.cli.plan import built_in
 
 CREATED = "2026-01-02T03:04:05Z"
 
@@ -69,6 +72,7 @@ class FakeApi:
         app.router.add_put(one + "/content", self._upload, **expect)
         app.router.add_get(one, self._one)
         app.router.add_get("/v1/images", self._list)
+        app.router.add_get("/v1/storageclasses", self._classes)
         app.router.add_post(one + "/cancel", self._cancel)
         app.router.add_get(one + "/events", self._events)
         return app
@@ -116,6 +120,10 @@ class FakeApi:
     async def _list(self, request: web.Request) -> web.Response:
         self._note(request)
         return web.json_response({"items": self.events})
+
+    async def _classes(self, request: web.Request) -> web.Response:
+        self._note(request)
+        return web.json_response({"items": [msgspec.to_builtins(built_in())]})
 
     async def _cancel(self, request: web.Request) -> web.Response:
         self._note(request)
