@@ -12,7 +12,7 @@ from importer.plan import Subject, report
 from importer.stream.extent import Run
 from importer.units import GiB, MiB
 from tests.docs.pages import page, rows, section, ticked
-from tests.test_plan import MEASURED
+from tests.plan.test_plan import MEASURED
 
 PAGE = page("plan")
 
@@ -41,7 +41,7 @@ def test_the_rates_are_the_defaults() -> None:
 
 
 def test_the_measured_times_are_those_that_are_tested() -> None:
-    """The page's table is that of tests/test_plan.py."""
+    """The page's table is that of tests/plan/test_plan.py."""
     table = rows(section(PAGE, "## The rates").partition("within 15 %")[2])
     said = [
         (ticked(backend)[0], float(disk), float(data), ticked(form)[0], float(seconds))

@@ -11,7 +11,7 @@ from importer.jobs.rates import DEFAULTS, learnt
 from importer.model import Format, Phase, Rates, Step, StepName
 from importer.plan import Choice, Reach, Subject, choose
 from importer.units import GiB, MiB
-from tests.test_plan import BACKENDS
+from tests.plan.test_plan import BACKENDS
 
 START = DEFAULTS["cdi"]
 NAMES: tuple[StepName, ...] = ("receive", "write", "zero", "scratch", "hash")

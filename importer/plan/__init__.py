@@ -1,0 +1,139 @@
+"""Which form an image travels in, and why: a pure function, so that it can be printed and tested.
+
+For each form it asks whether it is possible and, step by step, what it would cost at the rates of
+the storage class; the cheapest wins, and of those that cost about the same the simplest. Sizes are
+bytes, rates bytes in a second. docs/plan.md explains it for people. Raises UnsupportedImage when no
+form is possible.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from importer.errors import UnknownStorageClass, UnsupportedImage
+from importer.model import Candidate, ImageInfo, Plan, PlanReport, Rates, StorageClass, Wire
+from importer.plan.case import Case, Reach, Subject, stored_as
+from importer.plan.cost import known_bytes, steps_of
+from importer.plan.possible import why_not
+from importer.plan.reason import reason
+from importer.targets import Accepts
+
+__all__ = [
+    "Choice",
+    "Reach",
+    "Subject",
+    "accepted",
+    "choose",
+    "place_named",
+    "report",
+    "stored_as",
+]
+
+_SAME_SECONDS, _SAME_SHARE = 0.1, 0.05
+"""What a simpler form may cost more than the cheapest: nobody notices so little."""
+
+_WORTH = 0.9
+"""Share of a simpler form's bytes that a client must at most send in another to be worth it. As it
+is, the service hashes and reports the user's own file; in another form it cannot."""
+
+_SIMPLEST_FIRST: tuple[Wire, ...] = get_args(Wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The plan and what it was chosen from."""
+
+    plan: Plan
+    candidates: tuple[Candidate, ...]
+    """The chosen one first, then by seconds, then those that are not possible."""
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that the plan follows."""
+        return self.candidates[0]
+
+
+def choose(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:
+    """Return the cheapest form in which *subject* can travel. Raises UnsupportedImage."""
+    case = Case(subject, reach, accepts, rates)
+    found = [_candidate(case, wire) for wire in _SIMPLEST_FIRST]
+    possible = [candidate for candidate in found if candidate.why_not is None]
+    if not possible:
+        reasons = "; ".join(f"{entry.wire}: {entry.why_not}" for entry in found)
+        raise UnsupportedImage(f"no form of this {subject.format} image can be sent: {reasons}")
+    best = _best(case, possible)
+    ranked = sorted(found, key=lambda entry: _rank(entry, best))
+    plan = Plan(wire=best.wire, why=reason(case, ranked), bytes=best.bytes, seconds=best.seconds)
+    return Choice(plan, tuple(ranked))
+
+
+def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass) -> PlanReport:
+    """Return the plan for the image of which *info* tells, made in *place*, as it is shown."""
+    choice = choose(subject, reach, accepted(place), place.rates)
+    return PlanReport(
+        image=info,
+        data=subject.data,
+        storage_class=place.name,
+        plan=choice.plan,
+        candidates=choice.candidates,
+    )
+
+
+def place_named(places: Sequence[StorageClass], name: str | None) -> StorageClass:
+    """Return the class of that name, None meaning the default. Raises UnknownStorageClass."""
+    for place in places:
+        if place.name == name or (name is None and place.default):
+            return place
+    known = ", ".join(place.name for place in places)
+    raise UnknownStorageClass(f"no storage class {name!r}; there are {known}")
+
+
+def accepted(place: StorageClass) -> Accepts:
+    """Return what *place* says that it takes."""
+    return Accepts(
+        frozenset(place.wires),
+        frozenset(place.formats),
+        frozenset(place.stores),
+        place.converts,
+        place.hashes,
+    )
+
+
+def _candidate(case: Case, wire: Wire) -> Candidate:
+    if refusal := why_not(case, wire):
+        return Candidate(wire=wire, why_not=refusal)
+    known, steps = known_bytes(case, wire), steps_of(case, wire)
+    if steps is None:
+        return Candidate(wire=wire, bytes=known)
+    seconds = sum(step.seconds for step in steps)
+    return Candidate(wire=wire, bytes=known, seconds=seconds, steps=steps)
+
+
+def _best(case: Case, possible: Sequence[Candidate]) -> Candidate:
+    """Return the simplest of those that cost about as little as the cheapest.
+
+    For a client, one of those that send few bytes: nobody knows how slow its network is.
+    """
+    known = [entry.seconds for entry in possible if entry.seconds is not None]
+    if not known:
+        return possible[0]
+    enough = max(min(known) * (1 + _SAME_SHARE), min(known) + _SAME_SECONDS)
+    near = [entry for entry in possible if entry.seconds is not None and entry.seconds <= enough]
+    most = min(map(_received, near)) / _WORTH if case.reach.here else math.inf
+    near.sort(key=lambda entry: _is_roundabout(case, entry.wire))
+    return next(entry for entry in near if _received(entry) <= most)
+
+
+def _is_roundabout(case: Case, wire: Wire) -> bool:
+    """Say whether a file would be converted that need not be: the service lays out the disk."""
+    return wire == "as-is" and case.on_the_way and not case.fits(wire)
+
+
+def _received(candidate: Candidate) -> int:
+    return sum(step.bytes for step in candidate.steps if step.name == "receive")
+
+
+def _rank(candidate: Candidate, best: Candidate) -> tuple[bool, bool, float]:
+    seconds = float("inf") if candidate.seconds is None else candidate.seconds
+    return candidate is not best, candidate.why_not is not None, seconds
