@@ -10,6 +10,7 @@ from __future__ import annotations  # array[int] is no type at run time before P
 import sys
 from array import array
 from collections.abc import Iterator
+from itertools import groupby
 
 from importer.errors import CorruptImage
 from importer.formats.inflate import place as packed_place
@@ -31,6 +32,12 @@ def words(data: bytes | memoryview) -> array[int]:
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
+
+
+def same(entries: array[int]) -> Iterator[tuple[int, int]]:
+    """Yield (entry, how many of it in a row): of millions, most are 0."""
+    for entry, alike in groupby(entries):
+        yield entry, sum(1 for _ in alike)
 
 
 def places(entries: array[int], header: Header, start: int) -> list[Place]:

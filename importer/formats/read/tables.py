@@ -9,11 +9,10 @@ from __future__ import annotations  # array[int] is no type at run time before P
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from itertools import groupby
 
 from importer.errors import CorruptImage
 from importer.formats.qcow2 import Header
-from importer.formats.read.entries import OFFSET, places, words
+from importer.formats.read.entries import OFFSET, places, same, words
 from importer.formats.read.place import Hole, Packed, Place, Stored, joined
 from importer.formats.whole import refuse_short
 from importer.model import Readable
@@ -89,16 +88,13 @@ async def _walk(file: Readable, header: Header, budget: Budget) -> AsyncGenerato
 async def _l1(
     file: Readable, header: Header, reach: int, budget: Budget
 ) -> AsyncGenerator[tuple[int, int], None]:
-    """Yield (entry, how many of it in a row) of the L1 table, as far as the disk's size needs it.
-
-    A table of small clusters has millions of entries, most of them 0.
-    """
+    """Yield (entry, how many of it in a row) of the L1 table, as far as the disk needs it."""
     length = -(-header.virtual_size // reach) * 8
     budget.spend(header.l1_offset, length, "in its L1 table")
     for at in range(header.l1_offset, header.l1_offset + length, STEP):
         numbers = await _words(file, at, min(STEP, header.l1_offset + length - at))
-        for entry, same in groupby(numbers):
-            yield entry, sum(1 for _ in same)
+        for row in same(numbers):
+            yield row
 
 
 async def _l2(

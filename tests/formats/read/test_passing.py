@@ -337,6 +337,16 @@ async def test_memory_does_not_follow_the_size(options: tuple[str, ...], tmp_pat
     assert await peak(from_disk(path)) < 40 * MiB
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("options", [(), ("-c",)])
+async def test_memory_of_large_disks(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Nor does one of 768 MiB."""
+    source = images.raw(tmp_path / "raw", 768 * MiB, 768 * MiB)
+    path = images.convert(source, tmp_path / "q", "qcow2", *options)
+    assert await peak(from_disk(path)) < 40 * MiB
+
+
 async def test_what_is_held_is_held_once(tmp_path: Path) -> None:
     """Neither what may be given back nor what waits for its table is copied."""
     source = images.raw(tmp_path / "raw", 48 * MiB, 48 * MiB)
