@@ -136,7 +136,10 @@ class Arrival:
 
     async def _as_declared(self, path: Pipe, opened: Opened, declared: Declared) -> Cargo:
         stored = self.wanted or self._kept(declared.format)
-        plan = Plan(wire=declared.wire, why="the client chose it", bytes=opened.size)
+        why = (
+            f"the client left out the zeros of its {declared.format} file of {human(declared.size)}"
+        )
+        plan = Plan(wire=declared.wire, why=why, bytes=opened.size)
         if declared.wire == "raw+zstd":
             return await self._of_frame(path, declared, plan, stored)
         if stored != "qcow2":

@@ -114,6 +114,7 @@ async def test_what_is_sent_was_foretold(service: Client, tmp_path: Path, kind: 
     assert planned.plan.bytes == pytest.approx(await received(service), rel=0.01)
     if wire != "as-is":
         assert image["status"]["plan"]["wire"] == wire
+        assert "the client left out the zeros of its" in image["status"]["plan"]["why"]
 
 
 async def test_the_command_tells_all_forms(service: Client, tmp_path: Path) -> None:
