@@ -2,7 +2,6 @@
 
 from tests.servers.kubernetes.access import Call, Rule, User, used
 from tests.servers.kubernetes.api import ADMIN, FakeKubernetes
-from tests.servers.kubernetes.authority import Authority
 from tests.servers.kubernetes.faults import Fault
 from tests.servers.kubernetes.refusals import Refused, denied
 from tests.servers.kubernetes.resources import Resource
@@ -11,7 +10,6 @@ from tests.servers.kubernetes.store import Change, Object
 
 __all__ = [
     "ADMIN",
-    "Authority",
     "Call",
     "Change",
     "Cluster",

@@ -8,9 +8,8 @@ import asyncio
 import base64
 import inspect
 import json
-import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.servers.certificates import Authority
 from tests.servers.kubernetes import refusals
 from tests.servers.kubernetes.access import ANONYMOUS, Call, User, check
 from tests.servers.kubernetes.api import ADMIN, FakeKubernetes
-from tests.servers.kubernetes.authority import Authority
 from tests.servers.kubernetes.discovery import discover
 from tests.servers.kubernetes.faults import Fault
 from tests.servers.kubernetes.patches import merged, patched
@@ -308,8 +307,9 @@ class Cluster:
     """A fake that is being served."""
 
     api: FakeKubernetes
-    authority: Authority
-    tls: bool
+    authority: Authority | None = None
+    """Signs the server's certificate; None: no TLS."""
+
     host: str = "127.0.0.1"
     port: int = 0
     _runner: web.AppRunner | None = None
@@ -317,11 +317,11 @@ class Cluster:
     @property
     def url(self) -> str:
         """The server's address."""
-        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+        return f"{'https' if self.authority else 'http'}://{self.host}:{self.port}"
 
     async def start(self) -> None:
         """Listen; after a stop on the same port."""
-        context = self.authority.server(self.host) if self.tls else None
+        context = self.authority.server("apiserver", self.host) if self.authority else None
         # A watch ends when its client goes.
         runner = web.AppRunner(
             Server(self.api).app(), handler_cancellation=True, shutdown_timeout=0.1
@@ -345,8 +345,8 @@ class Cluster:
         *more*: fields of the cluster, as ``{"insecure-skip-tls-verify": True}``.
         """
         cluster: dict[str, Any] = {"server": self.url, **more}
-        if self.tls and "insecure-skip-tls-verify" not in more:
-            ca = base64.b64encode(self.authority.pem).decode()
+        if self.authority and "insecure-skip-tls-verify" not in more:
+            ca = base64.b64encode(self.authority.pem.encode()).decode()
             cluster["certificate-authority-data"] = ca
         document = {
             "apiVersion": "v1",
@@ -362,13 +362,12 @@ class Cluster:
 
 @asynccontextmanager
 async def serving(
-    api: FakeKubernetes, *, tls: bool = False, authority: Authority | None = None
+    api: FakeKubernetes, authority: Authority | None = None
 ) -> AsyncIterator[Cluster]:
-    """Serve *api* until the block ends; *authority* signs its certificate (default: a new one)."""
-    cluster = Cluster(api, authority or Authority(), tls)
+    """Serve *api* until the block ends, with TLS when *authority* signs its certificate."""
+    cluster = Cluster(api, authority)
     await cluster.start()
     try:
         yield cluster
     finally:
-        with suppress(ssl.SSLError):
-            await cluster.stop()
+        await cluster.stop()
