@@ -1,0 +1,6 @@
+"""CDI as a sink of images."""
+
+from tests.servers.cdi.upload_proxy import UploadProxy
+from tests.servers.cdi.upload_server import UploadServer
+
+__all__ = ["UploadProxy", "UploadServer"]
