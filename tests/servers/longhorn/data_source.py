@@ -89,6 +89,9 @@ class DataSource:
     hashing: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it to hold the server where the upload was answered and the checksum is not known."""
 
+    fetching: asyncio.Event = field(default_factory=asyncio.Event)
+    """Clear it to hold a download before its first request."""
+
     host: str = "127.0.0.1"
     port: int = 0
     sync_port: int = 0
@@ -103,6 +106,7 @@ class DataSource:
 
     def __post_init__(self) -> None:
         self.hashing.set()
+        self.fetching.set()
         self.own_state = "pending" if self.source_type == "upload" else "starting"
         self.own_message = ""
         self.transferred = False
@@ -381,6 +385,7 @@ class DataSource:
     async def _download(self) -> None:
         self.file = self._shown = file = SyncFile()
         url = self.parameters["url"]
+        await self.fetching.wait()
         try:
             async with aiohttp.ClientSession() as http:
                 file.size = await _head(http, url)
