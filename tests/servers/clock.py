@@ -32,7 +32,7 @@ class HandClock(Clock):
     """Time that stands still until `advance`."""
 
     def __init__(self) -> None:
-        self._now = time.time()
+        self._now = float(int(time.time()))  # sums of whole seconds stay exact
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._gone: set[int] = set()

@@ -8,6 +8,8 @@ from typing import Self
 from aiohttp import web
 
 PLAIN = "text/plain; charset=utf-8"
+CONTINUED = web.RequestKey("continued", bool)
+"""Whether the body was asked for with ``100 Continue``."""
 
 
 @dataclass
@@ -55,6 +57,7 @@ def wants_body(request: web.Request) -> None:
     """Ask for the body, as Go does when a handler first reads of it."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request[CONTINUED] = True
 
 
 def plain(status: int, text: str) -> web.Response:

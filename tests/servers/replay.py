@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from tests import images
 from tests.servers.clock import HandClock
 from tests.servers.recorded import Files, Scene
 
@@ -228,8 +228,8 @@ def _same_header(name: str, value: str, got: aiohttp.ClientResponse, where: str)
     assert said == value, f"{where}: {name}"
 
 
-def identical(one: Path, other: Path) -> str:
+def compared(one: Path, other: Path) -> str:
     """Return what ``qemu-img compare`` says of two raw files."""
     words = ("qemu-img", "compare", "-f", "raw", "-F", "raw", str(one), str(other))
-    done = images.subprocess.run(words, capture_output=True, text=True)
+    done = subprocess.run(words, capture_output=True, text=True)
     return [line for line in done.stdout.splitlines() if line][-1]

@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.servers.cdi import token
 from tests.servers.cdi.upload_server import PATHS, Panicked, PodGone, UploadServer
 from tests.servers.clock import Clock
-from tests.servers.listening import application, empty, no_continue, not_found, plain
+from tests.servers.listening import CONTINUED, application, empty, no_continue, not_found, plain
 from tests.servers.page import Page
 
 BEARER = re.compile(r"(?i)^Bearer\s+([A-Za-z0-9\-\._~\+\/]+)$")
@@ -78,9 +78,14 @@ class UploadProxy:
 
     @web.middleware
     async def _noted(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Add what CORS adds to every answer, and note it."""
+        """Add what CORS adds to an answer, and note it.
+
+        When the body was asked for with ``100 Continue``, these headers went out with that, and
+        are missing from the answer (transcript ``cdi-proxy-upload``).
+        """
         response: web.StreamResponse = await handler(request)
-        if "text/html" not in response.headers.get("Content-Type", ""):
+        page = "text/html" in response.headers.get("Content-Type", "")
+        if not page and not request.get(CONTINUED):
             response.headers.add("Vary", "Origin")
             if "Origin" in request.headers and response.status != 404:
                 response.headers["Access-Control-Allow-Origin"] = "*"
@@ -95,6 +100,8 @@ class UploadProxy:
             return _preflight(request)
         if request.method == "POST" and self.pages:
             return await self.pages.pop(0).answer(request, self._answer)
+        if request.method == "OPTIONS":
+            return empty(400)
         return await self._answer(request)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -132,7 +139,8 @@ class UploadProxy:
                 return written
             if self.clock.now() + self.poll > last:
                 limit = "client rate limiter Wait returned an error: context deadline exceeded"
-                await self.clock.sleep(max(0.0, last - self.clock.now()))
+                if last > self.clock.now():
+                    await self.clock.sleep(last - self.clock.now())
                 raise Rejected(limit)
             await self.clock.sleep(self.poll)
 
@@ -170,7 +178,7 @@ class UploadProxy:
 
 
 def _broken(why: str) -> web.Response:
-    return plain(502, f"error in upload-proxy: http: proxy error: {why}")
+    return plain(502, f"error in upload-proxy: http: proxy error: {why}\n")
 
 
 def _names_a_claim(said: Mapping[str, Any]) -> bool:
@@ -186,6 +194,8 @@ def _preflight(request: web.Request) -> web.Response:
     response.headers["Access-Control-Allow-Methods"] = request.headers[
         "Access-Control-Request-Method"
     ]
+    for name in ("Method", "Headers"):
+        response.headers.add("Vary", f"Access-Control-Request-{name}")
     return response
 
 
