@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from tests.servers.listening import (
     plain,
     wants_body,
 )
+from tests.servers.tasks import Tasks
 
 MiB = 1 << 20
 CLIENT = "uploadclient"
@@ -122,7 +123,7 @@ class UploadServer:
     def __post_init__(self) -> None:
         self.converting.set()
         self.exiting.set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._listener: Listening | None = None
         for folder in ("data", "scratch"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -159,23 +160,15 @@ class UploadServer:
     async def kill(self) -> None:
         """End as a killed pod does: connections break, nothing is answered any more."""
         self.alive = False
-        for task in list(self._tasks):
-            task.cancel()
         if self._listener:
             await self._listener.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     def restart(self) -> None:
         """Start the container again: what it held is forgotten, but for the volume."""
         self.restarts += 1
         self.alive = True
         self.uploading = self.processing = self.done = False
-
-    def _start(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _exit(self, code: int, told: str) -> None:
         await self.exiting.wait()
@@ -228,7 +221,7 @@ class UploadServer:
         return await self._upload(request, form, asynchronous)
 
     async def _upload(self, request: web.Request, form: bool, asynchronous: bool) -> web.Response:
-        work = self._start(self._receive(request, form, asynchronous))
+        work = self._tasks.start(self._receive(request, form, asynchronous), awaited=True)
         try:
             convert = await asyncio.shield(work)
         except multipart.NoPart:
@@ -243,7 +236,7 @@ class UploadServer:
         self.uploading = False
         if asynchronous:
             self.processing = True
-            self._start(self._process(convert))
+            self._tasks.start(self._process(convert))
         else:
             self._complete()
         return empty()
@@ -271,7 +264,7 @@ class UploadServer:
             self.begun.set()
             if self.kill_after is not None and self.received >= self.kill_after:
                 self.kill_after = None
-                asyncio.get_running_loop().call_soon(lambda: self._start(self.kill()))
+                asyncio.get_running_loop().call_soon(lambda: self._tasks.start(self.kill()))
                 await asyncio.Event().wait()
             yield chunk
 
@@ -389,7 +382,7 @@ class UploadServer:
     def _complete(self) -> None:
         self.done = True
         told = {**COMPLETE, "preallocationApplied": self.preallocation}
-        self._start(self._exit(0, json.dumps(told, separators=(",", ":"))))
+        self._tasks.start(self._exit(0, json.dumps(told, separators=(",", ":"))))
 
 
 def _content(request: web.Request, form: bool) -> body.Chunks:

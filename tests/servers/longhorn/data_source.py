@@ -30,6 +30,7 @@ from tests.servers.listening import (
     not_found,
     wants_body,
 )
+from tests.servers.tasks import Tasks
 
 DISK = "11111111-2222-3333-4444-555555555555"
 """Identity of the disk, as its ``longhorn-disk.cfg`` says."""
@@ -112,7 +113,7 @@ class DataSource:
         self.transferred = False
         self.alive = True
         self._shown: SyncFile | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._take_back: Callable[[], None] = lambda: None
         self._listeners: list[Listening] = []
 
@@ -135,7 +136,7 @@ class DataSource:
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         (self.root / "longhorn-disk.cfg").write_text(f'{{"diskUUID":"{DISK}"}}')
         if self.source_type == "download":
-            self._start(self._download())
+            self._tasks.start(self._download())
         else:
             self._take_back = self.clock.call_later(self.start_limit, self._too_late)
 
@@ -143,17 +144,9 @@ class DataSource:
         """End as a killed pod does: connections break, nothing is answered any more."""
         self.alive = False
         self._take_back()
-        for task in list(self._tasks):
-            task.cancel()
         for listener in self._listeners:
             await listener.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _start(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await self._tasks.cancel()
 
     def _too_late(self) -> None:
         if self.file is None:
@@ -288,7 +281,7 @@ class DataSource:
             return error(500, "request Content-Type isn't multipart/form-data")
         wants_body(request)
         body = multipart.part(request.content, boundary, "chunk")
-        copy = self._start(self._copy(file, body))
+        copy = self._tasks.start(self._copy(file, body), awaited=True)
         try:
             await asyncio.shield(copy)
         except multipart.NoPart:
@@ -299,7 +292,7 @@ class DataSource:
             if self.alive:
                 raise
             raise PodGone from None
-        self._start(self._finish(file))
+        self._tasks.start(self._finish(file))
         return empty()
 
     async def _copy(self, file: SyncFile, body: AsyncIterator[bytes]) -> None:
