@@ -42,6 +42,9 @@ PATHS = {
 }
 """Path → whether it is a form, and whether it answers before the convert."""
 
+KILLED = 137
+"""What `exited` is told of a pod that was killed (128 + SIGKILL)."""
+
 COMPLETE = {"preallocationApplied": False, "message": "Upload Complete"}
 
 
@@ -159,10 +162,12 @@ class UploadServer:
 
     async def kill(self) -> None:
         """End as a killed pod does: connections break, nothing is answered any more."""
-        self.alive = False
+        was, self.alive = self.alive, False
         if self._listener:
             await self._listener.close()
         await self._tasks.cancel()
+        if was:
+            self.exited(KILLED)
 
     def restart(self) -> None:
         """Start the container again: what it held is forgotten, but for the volume."""
