@@ -191,3 +191,8 @@ class FakeKubernetes:
         """Wait until at least *count* watches are open."""
         while len(self.streams) < count:
             await self.store.changed()
+
+    async def unwatched(self) -> None:
+        """Wait until no watch is open."""
+        while self.streams:
+            await self.store.changed()

@@ -1,6 +1,7 @@
 """What a request's method and path ask for."""
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from multidict import MultiMapping
 
@@ -22,8 +23,8 @@ class Asked:
 
 
 def asked(method: str, path: str, query: MultiMapping[str]) -> Asked | None:
-    """Return what is asked, or None when the path is no resource's."""
-    match path.strip("/").split("/"):
+    """Return what is asked by a raw (still quoted) path, or None when it is no resource's."""
+    match [unquote(part) for part in path.strip("/").split("/")]:
         case ["api", version, *rest] if rest:
             group = ""
         case ["apis", group, version, *rest] if rest:

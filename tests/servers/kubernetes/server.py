@@ -70,7 +70,7 @@ class Server:
     async def _handle(self, http: web.Request) -> web.StreamResponse:
         try:
             user = self._user(http)
-            wanted = asked(http.method, http.path, http.query)
+            wanted = asked(http.method, http.rel_url.raw_path, http.query)
             if wanted is None or not wanted.plural:
                 return self._other(http, user)
             return await self._resource(http, wanted, user)

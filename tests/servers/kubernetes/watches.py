@@ -22,7 +22,8 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
     await response.prepare(http)
-    assert http.transport
+    transport = http.transport  # gone from the request once the client has hung up
+    assert transport
     query = http.query
     watch = _Watch(
         api,
@@ -35,12 +36,13 @@ async def stream(
         seconds=float(query.get("timeoutSeconds") or _LONGEST),
         bookmarks=api.bookmarks,
     )
-    api.streams.add(http.transport)
+    api.streams.add(transport)
     api.store.wake()  # whoever waits for the watch to be open
     try:
         await watch.run()
     finally:
-        api.streams.discard(http.transport)
+        api.streams.discard(transport)
+        api.store.wake()
     return response
 
 
