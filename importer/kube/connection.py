@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+import structlog
 
 from importer import __version__
 from importer.config import Kubernetes
 from importer.errors import ClusterRefused
 from importer.stream.threads import in_thread
+
+log = structlog.get_logger()
 
 _SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
 
@@ -58,6 +61,8 @@ async def connect(settings: Kubernetes) -> Connection:
         client = library.ApiClient(configuration)
     except OSError as exc:  # ssl.SSLError too: a CA or a client certificate that cannot be read
         raise ClusterRefused(f"{configuration.host}: certificates cannot be used: {exc}") from exc
+    if not configuration.verify_ssl:
+        log.warning("the API server's certificate is not verified", address=configuration.host)
     client.user_agent = f"image-importer/{__version__}"
     return _LibraryConnection(settings, client)
 
@@ -95,8 +100,10 @@ class _LibraryConnection:
         return answer
 
     async def renew(self) -> None:
-        # The token alone: connections that are open stay open.
-        self._client.configuration.api_key = (await _loaded(self._settings)).api_key
+        # The token alone: connections that are open stay open. The hook keeps a token of its own.
+        fresh = await _loaded(self._settings)
+        self._client.configuration.api_key = fresh.api_key
+        self._client.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
 
     async def close(self) -> None:
         await self._client.close()

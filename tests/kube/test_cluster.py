@@ -219,7 +219,8 @@ async def test_server_restarts(
     cluster.settings = Kubernetes(timeout=5.0, patience=30.0)
     await served.stop()
     getting = asyncio.create_task(cluster.get(DATA_VOLUMES, "default", "a"))
-    await asyncio.sleep(0)
+    done, _ = await asyncio.wait([getting], timeout=0.2)
+    assert not done
     await served.start()
     assert (await getting)["metadata"]["name"] == "a"
 

@@ -58,6 +58,9 @@ class FakeKubernetes:
     bookmarks: int = 0
     """How many bookmarks every open watch has been sent (those that asked for them)."""
 
+    ends: int = 0
+    """How often every open watch has been ended as after its time."""
+
     streams: set[asyncio.Transport] = field(default_factory=set)
     """Connections with a watch open."""
 
@@ -185,6 +188,11 @@ class FakeKubernetes:
     def bookmark(self) -> None:
         """Send a bookmark on every open watch that takes them."""
         self.bookmarks += 1
+        self.store.wake()
+
+    def end_watches(self) -> None:
+        """End every open watch as the server does when its time is up, with a last bookmark."""
+        self.ends += 1
         self.store.wake()
 
     async def watched(self, count: int = 1) -> None:

@@ -68,10 +68,11 @@ class Store:
         """Return the server's time."""
         return datetime.now(UTC) + self.skew
 
-    def compact(self) -> None:
-        """Forget the history: every watch and list of a client that goes on from it gets 410."""
-        self.revision += 1  # so that even a client that has seen everything is too old
-        self.compacted = self.revision
+    def compact(self, before: int | None = None) -> None:
+        """Forget the history, or that *before* a revision: clients that would go on get 410."""
+        if before is None:
+            self.revision += 1  # so that even a client that has seen everything is too old
+        self.compacted = self.revision if before is None else before
         self.wake()
 
     def wake(self) -> None:

@@ -10,7 +10,7 @@ from tests.servers.kubernetes.api import FakeKubernetes
 from tests.servers.kubernetes.refusals import Refused
 from tests.servers.kubernetes.resources import Resource
 from tests.servers.kubernetes.selectors import Matches
-from tests.servers.kubernetes.store import Object
+from tests.servers.kubernetes.store import Change, Object
 
 _LONGEST = 3600.0
 
@@ -35,6 +35,7 @@ async def stream(
         takes_bookmarks=query.get("allowWatchBookmarks") in ("1", "true", "True"),
         seconds=float(query.get("timeoutSeconds") or _LONGEST),
         bookmarks=api.bookmarks,
+        ends=api.ends,
     )
     api.streams.add(transport)
     api.store.wake()  # whoever waits for the watch to be open
@@ -59,6 +60,7 @@ class _Watch:
     takes_bookmarks: bool
     seconds: float
     bookmarks: int
+    ends: int
 
     async def run(self) -> None:
         """Send until the time is up or the history is lost; a last bookmark says how far."""
@@ -74,16 +76,27 @@ class _Watch:
         if self.revision == 0:
             await self._first()
         while True:
-            news = self.api.store.since(self.resource, self.namespace, self.revision)
-            for change in news:
-                if told := change.seen_by(self.matches):
-                    await self._line(told.type, told.object)
-                self.revision = change.revision
+            if self.ends < self.api.ends:
+                await self._changes(self.api.store.happened(*self._where))
+                await self._bookmark()
+                return
+            news = self.api.store.since(*self._where)
+            await self._changes(news)
             if self.bookmarks < self.api.bookmarks:
                 self.bookmarks = self.api.bookmarks
                 await self._bookmark()
             elif not news:
                 await self.api.store.changed()
+
+    @property
+    def _where(self) -> tuple[Resource, str, int]:
+        return self.resource, self.namespace, self.revision
+
+    async def _changes(self, news: list[Change]) -> None:
+        for change in news:
+            if told := change.seen_by(self.matches):
+                await self._line(told.type, told.object)
+            self.revision = change.revision
 
     async def _first(self) -> None:
         store = self.api.store
