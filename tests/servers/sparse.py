@@ -4,6 +4,7 @@ from typing import BinaryIO
 
 BLOCK = 4096
 _ZEROS = bytes(BLOCK)
+_MANY = bytes(1 << 20)
 
 
 def write(file: BinaryIO, offset: int, data: bytes) -> None:
@@ -11,7 +12,7 @@ def write(file: BinaryIO, offset: int, data: bytes) -> None:
 
     Called in the event loop: it goes to the page cache in less time than a thread hop takes.
     """
-    if data.count(0) == len(data):
+    if zeros(data):
         return
     begin, at, length = 0, BLOCK - offset % BLOCK, len(data)
     run = None
@@ -25,6 +26,11 @@ def write(file: BinaryIO, offset: int, data: bytes) -> None:
         begin, at = at, at + BLOCK
     if run is not None:
         _put(file, offset + run, data[run:])
+
+
+def zeros(data: bytes) -> bool:
+    """Whether there is nothing else in *data*."""
+    return data == (_MANY if len(data) == len(_MANY) else bytes(len(data)))
 
 
 def _put(file: BinaryIO, offset: int, data: bytes) -> None:

@@ -70,6 +70,8 @@ class CdiReplay(Replay):
                 assert compared(self.server.volume, self.files[name]) == says, where
             case {"hold": "exiting"}:
                 self.server.exiting.clear()
+            case {"until": "done"}:
+                await until(lambda: self.server.done)
             case {"release": "exiting"}:
                 self.server.exiting.set()
                 await until(lambda: not self.server.alive)

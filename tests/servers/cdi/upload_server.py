@@ -399,7 +399,7 @@ def _content(request: web.Request, form: bool) -> body.Chunks:
 def _overwrite(file: BinaryIO, at: int, data: bytes) -> None:
     """Write to a device: zeros are punched where something is."""
     file.seek(at)
-    if data.count(0) == len(data) and not any(file.read(len(data))):
+    if sparse.zeros(data) and sparse.zeros(file.read(len(data))):
         return
     file.seek(at)
     file.write(data)
