@@ -86,7 +86,7 @@ async def test_upload_becomes_ready_with_its_copies(tmp_path: Path, disk: Path) 
         assert image["status"]["virtualSize"] == images.virtual_size(disk, "qcow2")
         assert len(image["status"]["checksum"]) == 128
         assert running.file("img").read_bytes() == disk.read_bytes()
-        assert running.kubernetes.all("pods") == []
+        await running.kubernetes.until_gone("pods", SPACE, "backing-image-ds-img")
 
 
 async def test_ready_image_is_given_back(tmp_path: Path, disk: Path) -> None:
@@ -106,7 +106,7 @@ async def test_ready_image_is_given_back(tmp_path: Path, disk: Path) -> None:
 async def test_upload_too_early_or_twice_is_refused(tmp_path: Path, disk: Path) -> None:
     """Before the pod runs, without an image, and after an upload: each has its own words."""
     async with longhorn(tmp_path, unschedulable="0/1 nodes are available") as running:
-        assert (await send(running, disk))[0] == 404
+        assert "cannot find pod" in (await send(running, disk))[1]
         running.scheduling.clear()
         running.create(backing_image())
         pod = "backing-image-ds-img"
@@ -114,6 +114,7 @@ async def test_upload_too_early_or_twice_is_refused(tmp_path: Path, disk: Path) 
             "pods", SPACE, pod, lambda one: "conditions" in one["status"]
         )
         assert [one["reason"] for one in running.kubernetes.all("events")] == ["FailedScheduling"]
+        assert "pod is not ready" in (await send(running, disk))[1]
         running.scheduling.set()
         await pending(running)
         running.source("img").hashing.clear()
@@ -136,7 +137,7 @@ async def test_wrong_checksum_fails_after_the_200(tmp_path: Path, disk: Path) ->
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ({"checksum": "abc"}, "checksum abc is not a valid SHA512"),
+        ({"checksum": "abc"}, "invalid checksum abc"),
         ({"dataEngine": "v2"}, "v2 backing image is not supported"),
     ],
 )
@@ -149,7 +150,7 @@ async def test_webhook_refuses(spec: Object, why: str, tmp_path: Path) -> None:
             aiohttp.ClientSession(headers=headers) as http,
             http.post(url, json=backing_image(**spec)) as answer,
         ):
-            assert (answer.status, why in await answer.text()) == (403, True)
+            assert (answer.status, why in await answer.text()) == (422, True)
 
 
 async def test_failed_try_is_made_good_by_a_new_object(tmp_path: Path, disk: Path) -> None:
@@ -203,7 +204,39 @@ async def test_pod_is_killed_amid_an_upload(tmp_path: Path, disk: Path) -> None:
         answer = await stalled(running, disk, size=1 << 20)
         await running.kill_pod("img")
         assert await answer == 502
-        await state(running, "failed")
+        image = await state(running, "failed-and-cleanup")
+        assert copies(image)[DISK]["message"].startswith("cannot find the pod")
+
+
+async def test_pod_is_killed_before_an_upload(tmp_path: Path, disk: Path) -> None:
+    """The image says pending for ever, and takes nothing any more."""
+    async with longhorn(tmp_path) as running:
+        running.create(backing_image())
+        await pending(running)
+        await running.kill_pod("img")
+        await pending(running)
+        assert "cannot find pod" in (await send(running, disk))[1]
+
+
+async def test_long_name_is_changed(tmp_path: Path) -> None:
+    """A name of more than 40 characters becomes another, and nobody says so."""
+    async with longhorn(tmp_path) as running:
+        name = running.create(backing_image("a" * 41))["metadata"]["name"]
+        assert (len(name), name.startswith("a" * 31 + "-")) == (40, True)
+        assert running.create(backing_image("b" * 40))["metadata"]["name"] == "b" * 40
+
+
+async def test_image_in_use_is_not_deleted(tmp_path: Path) -> None:
+    """The webhook refuses while a replica is made of it."""
+    async with longhorn(tmp_path) as running, serving(running.kubernetes) as cluster:
+        running.create(backing_image())
+        labels = {"longhorn.io/backing-image": "img"}
+        replica = {"metadata": {"name": "r", "namespace": SPACE, "labels": labels}}
+        running.kubernetes.create("replicas", replica)
+        url = f"{cluster.url}/apis/longhorn.io/v1beta2/namespaces/{SPACE}/backingimages/img"
+        headers = {"Authorization": "Bearer admin-token"}
+        async with aiohttp.ClientSession(headers=headers) as http, http.delete(url) as answer:
+            assert (answer.status, "replicas using it" in await answer.text()) == (422, True)
 
 
 async def stalled(running: Longhorn, path: Path, size: int) -> "asyncio.Task[int]":

@@ -5,6 +5,7 @@ The steps and the words are those of facts, E1, E2 and E4. Its gates and faults 
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -25,6 +26,8 @@ from tests.servers.tasks import Tasks
 WEBHOOK = "validator.longhorn.io"
 FINALIZER = "longhorn.io"
 NODE = "node-1"
+LONGEST_NAME = 40
+"""datastore/longhorn.go:45. Longer names are changed, silently."""
 
 _addresses: Iterator[int] = itertools.count()
 
@@ -68,6 +71,7 @@ class Longhorn:
         for gate in (self.scheduling, self.transferring, self.removing):
             gate.set()
         self._tasks = Tasks()
+        self._sources: dict[str, DataSource] = {}
         self._lives: dict[str, asyncio.Task[Any]] = {}
         self._listening = Listening(self.manager.app())
 
@@ -79,7 +83,7 @@ class Longhorn:
 
     async def __aexit__(self, *_: object) -> None:
         await self._listening.close()
-        for source in self.manager.sources.values():
+        for source in self._sources.values():
             await source.kill()
         await self._tasks.close()
 
@@ -90,7 +94,7 @@ class Longhorn:
 
     def source(self, name: str) -> DataSource:
         """Return the data source of an image."""
-        return self.manager.sources[name]
+        return self._sources[name]
 
     def file(self, name: str) -> Path:
         """Return the file that an image is."""
@@ -104,17 +108,39 @@ class Longhorn:
     # --- webhooks
 
     def _admit(self, verb: str, new: Object, old: Object | None) -> None:
-        """Refuse what LHM: webhook/resources/backingimage/validator.go refuses."""
-        if verb != "create":
-            return
-        spec = new.setdefault("spec", {})
-        checksum = spec.get("checksum", "")
-        if checksum and not re.fullmatch(r"[a-f0-9]{128}", checksum):
-            raise denied(WEBHOOK, f"checksum {checksum} is not a valid SHA512 checksum")
-        if spec.setdefault("dataEngine", "v1") == "v2" and not self.v2:
-            raise denied(WEBHOOK, "v2 backing image is not supported")
+        """Do what LHM: webhook/resources/backingimage/{mutator,validator}.go do."""
+        name = new["metadata"]["name"]
+        if verb == "create":
+            self._mutate(new)
+            self._validate(new)
+        elif verb == "delete" and self._used(name):
+            used = f"cannot delete backing image {name} since there are replicas using it"
+            raise denied(WEBHOOK, used, 422, "Invalid")
+
+    def _mutate(self, new: Object) -> None:
+        meta, spec = new["metadata"], new.setdefault("spec", {})
+        meta["name"] = corrected(meta["name"])
+        meta["finalizers"] = [FINALIZER]
+        spec["checksum"] = (spec.get("checksum") or "").strip()
         spec["minNumberOfCopies"] = spec.get("minNumberOfCopies") or 1
-        new["metadata"]["finalizers"] = [FINALIZER]
+        spec["dataEngine"] = spec.get("dataEngine") or "v1"
+
+    def _validate(self, new: Object) -> None:
+        name, checksum = new["metadata"]["name"], new["spec"]["checksum"]
+        why = ""
+        if checksum and not re.fullmatch(r"[a-f0-9]{128}", checksum):
+            why = f"invalid checksum {checksum}"
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]+", name):
+            why = f"invalid name {name}"
+        if new["spec"]["dataEngine"] == "v2" and not self.v2:
+            why = "v2 backing image is not supported"
+        if why:
+            raise denied(WEBHOOK, why, 422, "Invalid")
+
+    def _used(self, name: str) -> bool:
+        replicas = self.kubernetes.all("replicas", self.namespace)
+        labels = (one["metadata"].get("labels") or {} for one in replicas)
+        return any(one.get("longhorn.io/backing-image") == name for one in labels)
 
     # --- the controller
 
@@ -133,15 +159,23 @@ class Longhorn:
             self._tasks.start(self._remove(name, change.type == "MODIFIED"))
 
     async def _remove(self, name: str, held: bool) -> None:
-        source = self.manager.sources.pop(name, None)
-        if source:
-            await source.kill()
-            await asyncio.to_thread(shutil.rmtree, source.root)
-        self._forget("pods", f"backing-image-ds-{name}")
+        await self._stop(name)
         self._forget("backingimagedatasources", name)
+        self.manager.files.pop(name, None)
+        source = self._sources.pop(name, None)
+        if source:
+            await asyncio.to_thread(shutil.rmtree, source.root)
         await self.removing.wait()
         if held:
             self._apply("backingimages", name, {"metadata": {"finalizers": None}})
+
+    async def _stop(self, name: str) -> None:
+        """End an image's data source and its pod."""
+        self.manager.waiting.discard(name)
+        source = self.manager.sources.pop(name, None)
+        if source:
+            await source.kill()
+        self._forget("pods", f"backing-image-ds-{name}")
 
     async def _live(self, image: Object) -> None:
         """Make the data source and its pod, and let it take the file."""
@@ -149,12 +183,14 @@ class Longhorn:
         self._apply("backingimages", name, {"status": _unborn(image)})
         self._create("backingimagedatasources", _data_source(image))
         pod = self._create("pods", _pod(image))
+        self.manager.waiting.add(name)
         if not self.scheduling.is_set():
             self._pod_waits(pod)
         await self.scheduling.wait()
         self._apply("pods", pod["metadata"]["name"], _RUNNING)
         source = await self._serve(image)
-        self.manager.sources[name] = source
+        self.manager.sources[name] = self._sources[name] = source
+        self.manager.waiting.discard(name)
         source.changed = lambda: self._mirror(image, source)
         address = {"ip": source.host, "storageIP": source.host}
         self._apply("backingimagedatasources", name, {"status": address})
@@ -192,21 +228,30 @@ class Longhorn:
     def _mirror(self, image: Object, source: DataSource) -> None:
         """Copy a data source's state to its objects, as the monitor does."""
         name, told = image["metadata"]["name"], source.info()
-        if self.manager.sources.get(name) is not source or not source.alive:
+        if self.manager.sources.get(name) is not source:
             return
-        state = told["state"]
-        shown = {"currentState": state, "progress": told["progress"], "size": told["size"]}
-        shown |= {"checksum": told["currentChecksum"], "message": told["message"]}
-        self._apply("backingimagedatasources", name, {"status": shown})
-        self._show(name, state, told)
-        if state == "ready-for-transfer" and not source.transferred:
+        self._show(name, told["state"], told)
+        if told["state"] == "ready-for-transfer" and not source.transferred:
             self._tasks.start(self._transfer(image, source))
-        if state == "failed" and self.cleans_up:
-            self._show(name, "failed-and-cleanup", told)
+        if told["state"] == "failed":
+            self._tasks.start(self._clean(name, told))
 
     def _show(self, name: str, state: str, told: Object) -> None:
-        copy = self._copy(state, told["progress"], told["message"])
-        self._apply("backingimages", name, {"status": {"diskFileStatusMap": {DISK: copy}}})
+        """Write a state on the data source's object, and on its image's (bic.go:1287-1437)."""
+        shown = {"currentState": state, "progress": told["progress"], "message": told["message"]}
+        sizes = {"size": told["size"], "checksum": told["currentChecksum"]}
+        self._apply("backingimagedatasources", name, {"status": {**shown, **sizes}})
+        known = {key: value for key, value in sizes.items() if value}
+        copy = {DISK: self._copy(state, told["progress"], told["message"])}
+        self._apply("backingimages", name, {"status": {**known, "diskFileStatusMap": copy}})
+
+    async def _clean(self, name: str, told: Object) -> None:
+        """Delete the pod of a failed data source, and have the file cleaned up (E4)."""
+        await self._stop(name)
+        gone = {"ip": "", "storageIP": ""}
+        self._apply("backingimagedatasources", name, {"status": gone})
+        if self.cleans_up:
+            self._show(name, "failed-and-cleanup", told)
 
     def _copy(self, state: str, progress: int, message: str) -> Object:
         at = {"lastStateTransitionTime": self.kubernetes.store.stamp(), "dataEngine": "v1"}
@@ -224,11 +269,11 @@ class Longhorn:
         ready = {disk: self._copy("ready", 100, "") for disk in self.disks[:copies]}
         sizes = {key: told[key] for key in ("size", "virtualSize", "realSize")}
         status = {**sizes, "checksum": told["currentChecksum"], "diskFileStatusMap": ready}
-        self._apply("backingimagedatasources", name, {"spec": {"fileTransferred": True}})
-        self._apply("backingimagedatasources", name, {"status": {"currentState": "ready"}})
+        over = {"spec": {"fileTransferred": True}, "status": {"currentState": "ready"}}
+        self.manager.files[name] = source.path
+        self._apply("backingimagedatasources", name, over)
         self._apply("backingimages", name, {"status": status})
-        self._forget("pods", f"backing-image-ds-{name}")
-        await source.kill()
+        await self._stop(name)
 
     # --- faults
 
@@ -242,14 +287,18 @@ class Longhorn:
         self._apply("backingimages", name, {"status": {"diskFileStatusMap": {disk: copy}}})
 
     async def kill_pod(self, name: str) -> None:
-        """Kill an image's data-source pod: an upload's fails for good (RestartPolicyNever)."""
-        source = self.source(name)
-        self._forget("pods", f"backing-image-ds-{name}")
-        await source.kill()
-        message = "failed to get backing image data source pod info: pod is gone"
-        failed = {"currentState": "failed", "message": message}
-        self._apply("backingimagedatasources", name, {"status": failed})
-        self._show(name, "failed", {"progress": source.info()["progress"], "message": message})
+        """Kill an image's data-source pod: an upload's is not made again.
+
+        One that had begun fails. One that had not stays ``pending``, and nothing ever comes of it
+        (backing_image_data_source_controller.go:514-525).
+        """
+        told = self.source(name).info()
+        await self._stop(name)
+        if told["state"] != "pending":
+            why = "cannot find the pod dedicated to prepare the first backing image file"
+            told["message"] = why
+            self._show(name, "failed", told)
+            await self._clean(name, told)
 
     # --- the API
 
@@ -279,6 +328,14 @@ def _address() -> str:
     """Return a loopback address of its own: a data source's port is the same for all."""
     number = next(_addresses)
     return f"127.{16 + os.getpid() % 200}.{number // 250 % 250}.{1 + number % 250}"
+
+
+def corrected(name: str) -> str:
+    """Return the name that Longhorn makes of one that is too long (util.AutoCorrectName)."""
+    if len(name) <= LONGEST_NAME:
+        return name.lower()
+    suffix = "-" + hashlib.sha512(name.encode()).hexdigest()[:8]
+    return name.lower()[: LONGEST_NAME - len(suffix)].rstrip("-") + suffix
 
 
 def _owned(image: Object) -> Object:

@@ -6,6 +6,7 @@ Plain HTTP without authentication, service ``longhorn-backend:9500``.
 import asyncio
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -22,10 +23,13 @@ class LonghornManager:
     """Forwards uploads to data sources and gives images back."""
 
     sources: dict[str, DataSource] = field(default_factory=dict)
-    """Data sources by the name of their image; a pod that does not run is not `alive`."""
+    """Data sources whose pods run, by the name of their image."""
 
-    states: dict[str, str] = field(default_factory=dict)
-    """`currentState` of a BackingImageDataSource where it lags behind its server's state."""
+    waiting: set[str] = field(default_factory=set)
+    """Images whose data source has a pod that does not run yet."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    """Files of ready images."""
 
     pages: list[Page] = field(default_factory=list)
     """What a proxy in front answers to the next uploads, in its stead."""
@@ -52,11 +56,11 @@ class LonghornManager:
         """Forward as LHM: api/forwarder.go:175-212 does."""
         name = request.match_info["name"]
         source = self.sources.get(name)
-        if source is None:
-            return failure(404, f'backingimagedatasources.longhorn.io "{name}" not found')
-        if not source.alive:
+        if name in self.waiting:
             return failure(500, "backing image data source pod is not ready for uploading")
-        if self.states.get(name, source.info()["state"]) != "pending":
+        if source is None:
+            return failure(500, f"cannot find pod for backing image data source {name}")
+        if source.info()["state"] != "pending":
             missing = f"upload server for backing image {name} has not been initiated"
             return failure(500, missing)
         try:
@@ -66,19 +70,17 @@ class LonghornManager:
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         """Send a ready image: gzip without a length, or as it is ``?forV2Creation=true``."""
-        source = self.sources.get(request.match_info["name"])
-        if source is None or source.info()["state"] != "ready":
-            return failure(
-                404, f'backingimages.longhorn.io "{request.match_info["name"]}" not found'
-            )
+        name = request.match_info["name"]
+        path = self.files.get(name)
+        if path is None:
+            return failure(404, f'backingimages.longhorn.io "{name}" not found')
         if request.query.get("forV2Creation") == "true":
-            return web.FileResponse(source.path)
+            return web.FileResponse(path)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
-        disposition = f"attachment; filename={source.name}.gz"
-        response.headers["Content-Disposition"] = disposition
+        response.headers["Content-Disposition"] = f"attachment; filename={name}.gz"
         await response.prepare(request)
         press = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-        with source.path.open("rb") as file:
+        with path.open("rb") as file:
             while data := await asyncio.to_thread(file.read, 1 << 20):
                 await response.write(await asyncio.to_thread(press.compress, data))
         await response.write_eof(press.flush())
