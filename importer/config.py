@@ -145,6 +145,30 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """The cluster in which images can be made."""
+
+    enabled: bool = False
+    """Offer the storage classes of a cluster beside those of this machine."""
+
+    kubeconfig: str = ""
+    """File that says where the cluster is. Empty: the service account when running in a pod, else
+    ``KUBECONFIG``, else ``~/.kube/config``."""
+
+    context: str = ""
+    """Context of the kubeconfig. Empty: its current one."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces in which images may be made. Empty: all that the cluster lets the service use."""
+
+    timeout: float = 30.0
+    """Seconds for one answer of the API server."""
+
+    patience: float = 60.0
+    """Seconds that the API server may be away, or fail, before what needs it has failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged and how."""
 
@@ -166,6 +190,7 @@ class Config:
     url: Url = field(default_factory=Url)
     qemu_img: QemuImg = field(default_factory=QemuImg)
     local: Local = field(default_factory=Local)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     log: Log = field(default_factory=Log)
 
 

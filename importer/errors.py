@@ -27,6 +27,12 @@
   x TargetError                    target-failed           502   where the image goes
     - TargetBusy                   target-busy             409
     - NoSpace                      no-space                507
+    - TargetTimeout                target-timeout          504   it took too long
+    - ObjectGone                   object-gone             502   deleted behind our back
+    - NotInstalled                 not-installed           502   CDI or Longhorn is missing
+    - ClusterRefused               cluster-refused         502   the API server says no
+    - ClusterForbidden             cluster-forbidden       502   the service may not do this
+    - ClusterUnavailable           cluster-unavailable     503   retryable
   x Conflict                       conflict                409   somebody else moved it first
   x ShuttingDown                   shutting-down           503   retryable
 
@@ -34,7 +40,8 @@ Three class attributes decide everything outside: `slug` (API and metric label),
 and `retryable` (job runner). `side` says whose fault it is and sets the CLI's exit code.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 Side = Literal["caller", "source", "image", "target", "internal"]
 
@@ -236,6 +243,50 @@ class NoSpace(TargetError):
 
     slug = "no-space"
     status = 507
+
+
+class TargetTimeout(TargetError):
+    """The target did not come so far in time."""
+
+    slug = "target-timeout"
+    status = 504
+
+    def __init__(self, message: str, last: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.last = last or {}
+        """What was waited for, as it was last seen."""
+
+
+class ObjectGone(TargetError):
+    """An object of the cluster is not there, or not any more."""
+
+    slug = "object-gone"
+
+
+class NotInstalled(TargetError):
+    """The cluster does not know this kind of object: something is not installed in it."""
+
+    slug = "not-installed"
+
+
+class ClusterRefused(TargetError):
+    """The cluster's API server refuses the request as it is, or is none of ours to talk to."""
+
+    slug = "cluster-refused"
+
+
+class ClusterForbidden(TargetError):
+    """The service's account may not do this in the cluster, or is not known there."""
+
+    slug = "cluster-forbidden"
+
+
+class ClusterUnavailable(TargetError):
+    """The cluster's API server does not answer, or says that it cannot just now."""
+
+    slug = "cluster-unavailable"
+    status = 503
+    retryable = True
 
 
 class Conflict(ImporterError):
