@@ -49,6 +49,9 @@ class Accepts:
     hashes: bool = False
     """It reads all that it got once more before the image is ready."""
 
+    exact: bool = False
+    """It must know how many bytes will come before the first of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -75,11 +78,26 @@ class Finished:
     placed: Placed
 
 
+class Tell(Protocol):
+    """Hears what a place waits for, or what the target is doing, in words for people."""
+
+    def __call__(self, doing: str, done: int | None = None, total: int | None = None) -> None:
+        """*done* of *total*, bytes or percent, where the target counts."""
+
+
+def untold(doing: str, done: int | None = None, total: int | None = None) -> None:
+    """Tell nobody."""
+
+
 class Place(Protocol):
     """One import's place on a shelf."""
 
-    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
-        """Make room for what is to come as *wire*. Raises NoSpace, TargetBusy, TargetError."""
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
+        """Make room for what is to come as *wire*, *size* bytes where that is known.
+
+        *info* is of the image, whatever travels: its virtual size is that of the volume. Raises
+        NoSpace, TargetBusy, TargetError.
+        """
 
     async def write(self, chunks: Chunks) -> Written:
         """Take the bytes of a file, in order, to their end. Raises NoSpace, TargetError."""
@@ -118,8 +136,8 @@ class Shelf(Protocol):
     def check(self, order: Order) -> None:
         """Raise CallerError when *order* has options that this backend does not know."""
 
-    def place(self, order: Order) -> Place:
-        """Return the place for *order*; nothing is touched yet."""
+    def place(self, order: Order, tell: Tell = untold) -> Place:
+        """Return the place for *order*; nothing is touched yet. *tell* hears what it waits for."""
 
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove a finished image; one that is gone already is fine."""

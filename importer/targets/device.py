@@ -18,7 +18,7 @@ from importer.model import Format, ImageInfo, Placed, StorageClass, Wire
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
-from importer.targets import Accepts, Disks, Finished, Order, Written
+from importer.targets import Accepts, Disks, Finished, Order, Tell, Written, untold
 from importer.targets.directory import refuse_options
 from importer.targets.sparse import (
     SparseWriter,
@@ -72,7 +72,7 @@ class DeviceShelf:
         if order.format == "qcow2":
             raise UnsupportedImage(f"storage class {self._name} is a block device: it holds raw")
 
-    def place(self, order: Order) -> "DevicePlace":
+    def place(self, order: Order, tell: Tell = untold) -> "DevicePlace":
         """Return the place for *order*."""
         return DevicePlace(self._device, self._claim, order, self._disks, self._limits)
 
@@ -101,7 +101,7 @@ class DevicePlace:
         self._wire: Wire = "as-is"
         self._written = 0
 
-    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
         """Claim the device. Raises TargetBusy, NoSpace."""
         self._info, self._wire = info, wire
         await in_thread(self._prepare, info)

@@ -19,7 +19,7 @@ from importer.model import Format, ImageInfo, Placed, StorageClass, WantedFormat
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
-from importer.targets import Accepts, Disks, Finished, Order, Written
+from importer.targets import Accepts, Disks, Finished, Order, Tell, Written, untold
 from importer.targets.sparse import SparseWriter, failure, make_directory, sync_directory
 from importer.units import SECTOR, human, round_up
 
@@ -64,7 +64,7 @@ class DirectoryShelf:
         """Raise CallerError: a directory has no options."""
         refuse_options(order)
 
-    def place(self, order: Order) -> "DirectoryPlace":
+    def place(self, order: Order, tell: Tell = untold) -> "DirectoryPlace":
         """Return the place for *order*."""
         folder = self._root if order.namespace == "default" else self._root / order.namespace
         return DirectoryPlace(folder, order, self._disks, self._limits)
@@ -88,7 +88,7 @@ class DirectoryPlace:
             folder / f".{order.uid}.{kind}" for kind in ("claim", "part", "new")
         )
 
-    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
         """Make the directory, see that the name and enough room are there, and claim the name."""
         self._info, self._wire = info, wire
         await in_thread(self._prepare, info)

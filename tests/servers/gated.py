@@ -16,7 +16,7 @@ from importer.formats.qemu_img import QemuImg
 from importer.model import ImageInfo, Placed, StorageClass, Wire
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
-from importer.targets import Accepts, Finished, Order, Place, Shelf, Written
+from importer.targets import Accepts, Finished, Order, Place, Shelf, Tell, Written, untold
 from importer.targets.local import shelves
 
 T = TypeVar("T")
@@ -56,8 +56,8 @@ class GatedPlace:
         self._place = place
         self._gate = gate
 
-    async def prepare(self, info: ImageInfo, wire: Wire = "as-is") -> None:
-        await self._step("prepare", lambda: self._place.prepare(info, wire))
+    async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
+        await self._step("prepare", lambda: self._place.prepare(info, wire, size))
 
     async def write(self, chunks: Chunks) -> Written:
         return await self._step("write", lambda: self._place.write(self._amid(chunks)))
@@ -104,8 +104,8 @@ class GatedShelf:
     def check(self, order: Order) -> None:
         self._shelf.check(order)
 
-    def place(self, order: Order) -> GatedPlace:
-        return GatedPlace(self._shelf.place(order), self._gate)
+    def place(self, order: Order, tell: Tell = untold) -> GatedPlace:
+        return GatedPlace(self._shelf.place(order, tell), self._gate)
 
     async def remove(self, order: Order, placed: Placed) -> None:
         await self._gate.passes("before remove")
