@@ -55,15 +55,18 @@ class Passed:
 
     async def layout(self) -> Layout:
         """Yield the whole disk as it passes, then let pass what is left of the file."""
-        async with (
-            aclosing(self._parts()) as parts,
-            aclosing(in_order(parts, self._located, _AHEAD)) as groups,
-        ):
-            async for group in groups:
-                for located in group:
-                    yield located
-        while await self._tail.some(CHUNK):
-            pass
+        try:
+            async with (
+                aclosing(self._parts()) as parts,
+                aclosing(in_order(parts, self._located, _AHEAD)) as groups,
+            ):
+                async for group in groups:
+                    for located in group:
+                        yield located
+            while await self._tail.some(CHUNK):
+                pass
+        finally:
+            await self._tail.close()
 
     def _located(self, part: _Part) -> Awaitable[list[Located]]:
         if isinstance(part, list):

@@ -13,7 +13,7 @@ ImageNotInOrder, or is given back as it came, if no data has been told yet.
 Besides the window, about 30 MiB are held. Source: QEMU's docs/interop/qcow2.txt.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -64,34 +64,39 @@ class Held:
 
 async def begin(chunks: Chunks, window: int = WINDOW) -> Passing[Located] | Held:
     """Read *chunks* until the first data can be told; at most *window* bytes wait for others."""
-    tail = Tail(chunks, window)
-    try:
-        virtual_size, layout = await _opened(tail, window)
-        return await _led(virtual_size, layout, tail, window)
-    except ImageNotInOrder as exc:
-        return Held(tail.again(), str(exc))
+    return await _begun(chunks, window, lambda layout, _: layout)
 
 
 async def begin_in_order(chunks: Chunks, window: int = WINDOW) -> Passing[Extent] | Held:
-    """Read *chunks* until the first data in guest order can be told."""
+    """Read *chunks* until the first data in guest order can be told.
+
+    Data that comes before its turn may take *window* bytes too.
+    """
+    return await _begun(chunks, window, lambda layout, size: ordered(layout, size, window))
+
+
+async def _begun(
+    chunks: Chunks, window: int, order: Callable[[Layout, int], AsyncGenerator[T, None]]
+) -> Passing[T] | Held:
     tail = Tail(chunks, window)
     try:
-        virtual_size, layout = await _opened(tail, window)
-        return await _led(virtual_size, ordered(layout, virtual_size, window), tail, window)
+        head = bytes(await tail.peek(HEAD))
+        header = parse(head)
+        layout = Passed(tail, header, unpacker(head, header), window).layout()
+        told = order(layout, header.virtual_size)
+        first = await _led(told, window)
+        tail.forget()
+        return Passing(header.virtual_size, first, told)
     except ImageNotInOrder as exc:
         return Held(tail.again(), str(exc))
+    except BaseException:
+        tail.forget()
+        await tail.close()
+        raise
 
 
-async def _opened(tail: Tail, window: int) -> tuple[int, Layout]:
-    head = bytes(await tail.peek(HEAD))
-    header = parse(head)
-    return header.virtual_size, Passed(tail, header, unpacker(head, header), window).layout()
-
-
-async def _led(
-    virtual_size: int, told: AsyncGenerator[T, None], tail: Tail, window: int
-) -> Passing[T]:
-    """Read *told* up to its first data; then nothing of the file is kept any more."""
+async def _led(told: AsyncGenerator[T, None], window: int) -> list[T]:
+    """Return what *told* begins with, up to its first data."""
     first: list[T] = []
     async for each in told:
         first.append(each)
@@ -100,5 +105,4 @@ async def _led(
         if len(first) * ENTRY > window:
             await told.aclose()
             raise not_in_order(f"{len(first)} holes are told before any data")
-    tail.forget()
-    return Passing(virtual_size, first, told)
+    return first

@@ -56,7 +56,7 @@ class Tail:
 
     async def _next(self) -> bytes:
         chunk = await anext(self._source, b"")
-        if self._kept is not None:
+        if self._kept is not None and chunk:
             self._kept.append(chunk)
             self._kept_size += len(chunk)
             if self._kept_size > self._window:
@@ -73,12 +73,12 @@ class Tail:
         """Yield all of the file from its start; nothing has been forgotten."""
         async with aclosing(self._source):
             for chunk in self._kept or ():
-                if chunk:
-                    yield chunk
+                yield chunk
             self._kept = None
             async for chunk in self._source:
                 yield chunk
 
     async def close(self) -> None:
-        """Stop joining chunks."""
-        await self._source.aclose()
+        """Take no more chunks, unless what has passed may still be asked for again."""
+        if self._kept is None:
+            await self._source.aclose()
