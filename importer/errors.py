@@ -28,6 +28,7 @@
     - TargetBusy                   target-busy             409
     - NoSpace                      no-space                507
     - TargetTimeout                target-timeout          504   it took too long
+    - TargetUnavailable            target-unavailable      503   retryable
     - ObjectGone                   object-gone             502   deleted behind our back
     - NotInstalled                 not-installed           502   CDI or Longhorn is missing
     - ClusterRefused               cluster-refused         502   the API server says no
@@ -255,6 +256,14 @@ class TargetTimeout(TargetError):
         super().__init__(message)
         self.last = last or {}
         """What was waited for, as it was last seen."""
+
+
+class TargetUnavailable(TargetError):
+    """The target does not answer, broke off, or lost what it was given: a new try may do better."""
+
+    slug = "target-unavailable"
+    status = 503
+    retryable = True
 
 
 class ObjectGone(TargetError):
