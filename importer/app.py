@@ -32,6 +32,7 @@ from importer.formats.survey import data_of
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
+from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
@@ -71,10 +72,11 @@ async def service(
     """
     data, lock = _taken(config)
     qemu_img = QemuImg(config.qemu_img)
+    disks = Disks(qemu_img, config.limits)
     if shelves is None:
-        disks = Disks(qemu_img, config.limits)
         shelves = local_shelves(config.local.classes, data, disks, config.limits)
     seal, hub, metrics = Seal(data / "key"), Hub(), Metrics()
+    spool = Spool(data / "spool", disks, config.limits)
     store, sources = Store(data / "importer.db"), Web(config.url)
     classes = {name: metrics.of(await shelf.describe()) for name, shelf in shelves.items()}
 
@@ -102,7 +104,7 @@ async def service(
     def metrics_of(image: Image) -> ClassMetrics:
         return classes[image.spec.storage_class or next(iter(classes))]
 
-    runner = Runner(config, store, shelves, inspect, open_url, metrics_of, hub)
+    runner = Runner(config, store, shelves, spool, inspect, open_url, metrics_of, hub)
     images = Images(store, runner, shelves, seal, hub)
     events = EventRoutes(images, hub)
     token = None if config.service.no_token else token_of(config.service, data)

@@ -272,6 +272,9 @@ class Status(_Struct, frozen=True, kw_only=True):
 
     virtual_size: Size | None = None
     progress: Progress | None = None
+    doing: str | None = None
+    """What the target does or waits for now, in its own words where it has any."""
+
     phases: tuple[PhaseTime, ...] = ()
     plan: Plan | None = None
     attempt: int = 0

@@ -16,12 +16,14 @@ from importer.errors import CallerError, LimitExceeded, SizeMismatch, UnsafeImag
 from importer.formats import compression
 from importer.formats.read import zstd_frame
 from importer.formats.read.passing import Held, begin
-from importer.model import Compression, Format, ImageInfo, Plan, Rates, WantedFormat, Wire
+from importer.jobs.cargo import Cargo
+from importer.jobs.outbound import Outbound
+from importer.model import Compression, Format, ImageInfo, Plan, Rates, WantedFormat
 from importer.plan import Reach, Subject, choose
 from importer.sources import Declared, Opened
 from importer.stream.ahead import ahead
 from importer.stream.expand import expand
-from importer.stream.extent import Layout, located, peeked
+from importer.stream.extent import located, peeked
 from importer.stream.hashed import Digests
 from importer.stream.meter import Meter, limited
 from importer.stream.pipe import Pipe, Stage
@@ -42,26 +44,6 @@ _FRAMING = 64 * MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
-    """What the place is to get."""
-
-    info: ImageInfo
-    """Of the file, or of what the client says that its file is."""
-
-    compression: Compression | None
-    plan: Plan
-    subject: Subject
-    """What the plan was made of."""
-
-    reach: Reach
-    wire: Wire
-    """How the place gets it."""
-
-    layout: Layout | None = None
-    """The disk, where *wire* is ``raw``; else the path's bytes are the file."""
-
-
-@dataclass(frozen=True, slots=True)
 class Arrival:
     """How the bytes of one try are taken in."""
 
@@ -71,6 +53,8 @@ class Arrival:
     inspect: Inspect
     limits: Limits
     reach: Reach
+    outbound: Outbound | None = None
+    """Where the place takes no extents, but a stream of bytes."""
 
     async def cargo(self, path: Pipe, opened: Opened, meter: Meter, digests: Digests) -> Cargo:
         """Return what comes on *path*, of which nothing has been read.
@@ -99,6 +83,8 @@ class Arrival:
             size = len(head) if len(head) < HEAD else None
         info = await self.inspect(head, size)
         subject = self._subject(info, found, opened.size)
+        if self.outbound:
+            return await self.outbound.of_file(path, info, found, subject, self.reach)
         plan = self._plan(subject, self.reach)
         path.through(ahead)
         if plan.wire != "raw" or info.format is not Format.QCOW2:
@@ -142,11 +128,14 @@ class Arrival:
         plan = Plan(wire=declared.wire, why=why, bytes=opened.size)
         if declared.wire == "raw+zstd":
             return await self._of_frame(path, declared, plan, stored)
-        if stored != "qcow2":
+        if stored != "qcow2" and not self.outbound:
             raise CallerError("wire=qcow2 makes a qcow2 of a raw file: say format=qcow2 as well")
         info = await self.inspect(await path.peek(HEAD), opened.size)
+        subject = self._subject(info, None, opened.size)
+        if self.outbound:
+            return await self.outbound.of_file(path, info, None, subject, self.reach)
         path.through(ahead)
-        return Cargo(info, None, plan, self._subject(info, None, opened.size), _HERE, "as-is")
+        return Cargo(info, None, plan, subject, _HERE, "as-is")
 
     def _kept(self, format: Format) -> WantedFormat:
         return "qcow2" if format is Format.QCOW2 and "qcow2" in self.accepts.stores else "raw"
@@ -154,7 +143,7 @@ class Arrival:
     async def _of_frame(
         self, path: Pipe, declared: Declared, plan: Plan, stored: WantedFormat
     ) -> Cargo:
-        if stored != "raw":
+        if stored != "raw" and not self.outbound:
             raise CallerError("wire=raw+zstd makes a raw disk: say format=raw, or send it as it is")
         size = zstd_frame.content_size(await path.peek(64))
         path.through(ahead)
@@ -169,6 +158,8 @@ class Arrival:
             raise SizeMismatch(declared.size, virtual_size or 0)
         info = ImageInfo(format=declared.format, virtual_size=virtual_size, size=declared.size)
         subject = self._subject(info, None, declared.size)
+        if self.outbound:
+            return await self.outbound.of_disk(path, extents, info, plan, subject)
         return Cargo(info, None, plan, subject, _HERE, "raw", located(extents))
 
     def _too_large(self, size: int) -> LimitExceeded:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from importer.errors import CorruptImage, SizeMismatch
-from importer.jobs.arrival import Arrival, Cargo
+from importer.jobs.arrival import Arrival
+from importer.jobs.cargo import Cargo
 from importer.metrics import ClassMetrics
 from importer.model import Checksum, Image, ImageInfo, Phase, Rates, Step
 from importer.plan import choose
@@ -45,6 +46,11 @@ class Attempt:
     """What arrived, once all of it has."""
 
     meter: Meter = field(init=False)
+    """What comes from the source."""
+
+    _sent: Meter = field(default_factory=Meter)
+    """What goes to the place from the service's own disk, once the file lies there."""
+
     _told: int | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +59,18 @@ class Attempt:
     @property
     def done(self) -> int:
         """Bytes of `total` so far."""
-        return self.meter.size if self._told is None else self._told
+        if self._told is not None:
+            return self._told
+        return self._transferred.size
+
+    @property
+    def waited(self) -> float:
+        """Seconds of the transfer in which the target waited for bytes."""
+        return self._transferred.upstream
+
+    @property
+    def _transferred(self) -> Meter:
+        return self._sent if self.cargo and self.cargo.spooled else self.meter
 
     async def run(self) -> Finished:
         """Make the image and return what was made; the place is not settled yet."""
@@ -65,9 +82,9 @@ class Attempt:
         self.written = await self._transfer(opened, digests)
         size, checksums = self._verified(opened, digests)
         await self.enter(Phase.PROCESSING, size=size, checksums=checksums)
-        finished = _as_declared(await self.place.finish(), opened.declared)
+        finished = self._as_published(await self.place.finish(), opened.declared)
         self._refuse_other_size(finished.info)
-        self._count(self.written)
+        self._count(self.written, finished.info.virtual_size or 0)
         return finished
 
     def steps(self, rates: Rates, virtual_size: int | None) -> tuple[Step, ...]:
@@ -83,6 +100,10 @@ class Attempt:
     async def _transfer(self, opened: Opened, digests: Digests) -> Written:
         async with Pipe(opened.chunks) as path:
             self.cargo = cargo = await self.arrival.cargo(path, opened, self.meter, digests)
+            if cargo.spooled:
+                self._verified(opened, digests)  # before anything is made of it
+                self.total = cargo.size
+                path.through(self._sent.metered)
             if cargo.layout is None:
                 await self._make_room(opened, cargo)
                 return await self.place.write(path.chunks)
@@ -104,7 +125,7 @@ class Attempt:
             virtual_size=info.virtual_size,
             plan=cargo.plan,
         )
-        await self.place.prepare(info, cargo.wire)
+        await self.place.prepare(cargo.sent or info, cargo.wire, cargo.size)
         await self.enter(Phase.TRANSFERRING)
 
     async def _counted(self, layout: Layout) -> Layout:
@@ -133,19 +154,21 @@ class Attempt:
                 f"virtual size is {info.virtual_size} bytes, spec.virtualSize says {wanted}"
             )
 
-    def _count(self, written: Written) -> None:
+    def _as_published(self, finished: Finished, declared: Declared | None) -> Finished:
+        """Return *finished* as being of the file that was named, whatever was sent."""
+        published = declared or (self.cargo.info if self.cargo and self.cargo.sent else None)
+        if published is None:
+            return finished
+        info = msgspec.structs.replace(finished.info, format=published.format, size=published.size)
+        return Finished(info, finished.placed)
+
+    def _count(self, written: Written, virtual_size: int) -> None:
+        encoded = self.cargo is not None and self.cargo.wire in ("raw+zstd", "qcow2")
+        whole = max(virtual_size, written.data) if encoded else written.size
         self.metrics.passed("wire", written.wire)
         self.metrics.passed("written", written.data)
-        self.metrics.passed("skipped", written.size - written.data)
-        self.metrics.stalled(self.meter.upstream, self.meter.downstream)
-
-
-def _as_declared(finished: Finished, declared: Declared | None) -> Finished:
-    """Return *finished* as being of the file that a client named, whatever it sent."""
-    if declared is None:
-        return finished
-    info = msgspec.structs.replace(finished.info, format=declared.format, size=declared.size)
-    return Finished(info, finished.placed)
+        self.metrics.passed("skipped", whole - written.data)
+        self.metrics.stalled(self.meter.upstream, self._transferred.downstream)
 
 
 def _algorithms(checksum: Checksum | None) -> set[str]:

@@ -28,15 +28,17 @@ from importer.errors import (
 from importer.jobs.arrival import Arrival, Inspect
 from importer.jobs.attempt import Attempt
 from importer.jobs.events import Event, Hub
+from importer.jobs.outbound import Outbound
 from importer.jobs.queue import FairQueue
 from importer.jobs.rates import defaults, learnt
+from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import Speed, entered, failed, seconds_in
 from importer.metrics import ClassMetrics
-from importer.model import RUNNING, Image, Phase, Rates, Status, UploadSource, now
+from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
-from importer.targets import Finished, Order, Place, Shelf
+from importer.targets import Finished, Order, Place, Shelf, Tell, untold
 
 log = structlog.get_logger()
 
@@ -47,6 +49,15 @@ OpenUrl = Callable[[Record], Source]
 """Return the source of a record whose image is fetched from a URL."""
 
 MetricsOf = Callable[[Image], ClassMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a target says that it does, *done* of *total* where it counts."""
+
+    words: str
+    done: int | None
+    total: int | None
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +77,9 @@ class Job:
     shuffled: str = ""
     """Why the image cannot be read in one pass, once a try found that out."""
 
+    doing: Doing | None = None
+    """What the target does or waits for in this phase."""
+
     received: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the source has given its last byte, or the job is over."""
 
@@ -74,6 +88,10 @@ class Job:
         """A client's connection is held open for it, and nothing is read yet."""
         is_upload = isinstance(self.image.spec.source, UploadSource)
         return is_upload and self.image.phase is Phase.PENDING
+
+    def tell(self, doing: str, done: int | None = None, total: int | None = None) -> None:
+        """Hear what the target does."""
+        self.doing = Doing(doing, done, total)
 
 
 class Runner:
@@ -84,6 +102,7 @@ class Runner:
         config: Config,
         store: Store,
         shelves: Mapping[str, Shelf],
+        spool: Spool,
         inspect: Inspect,
         open_url: OpenUrl,
         metrics_of: MetricsOf,
@@ -92,6 +111,7 @@ class Runner:
         self._config = config
         self._store = store
         self._shelves = shelves
+        self._spool = spool
         self._inspect = inspect
         self._open_url = open_url
         self._metrics_of = metrics_of
@@ -188,12 +208,22 @@ class Runner:
     def live(self, image: Image) -> Image:
         """Return *image* with the progress of this moment."""
         job = self._jobs.get(image.uid)
-        if job is None or job.attempt is None or job.image.phase is not Phase.TRANSFERRING:
+        if job is None or job.attempt is None or job.image.phase not in RUNNING:
             return image
-        at = asyncio.get_running_loop().time()
-        progress = job.speed.progress(at, job.attempt.done, job.attempt.total)
-        status = msgspec.structs.replace(job.image.status, progress=progress)
+        status = msgspec.structs.replace(
+            job.image.status,
+            progress=self._progress(job, job.attempt),
+            doing=job.doing.words if job.doing else None,
+        )
         return msgspec.structs.replace(job.image, status=status)
+
+    def _progress(self, job: Job, attempt: Attempt) -> Progress | None:
+        at = asyncio.get_running_loop().time()
+        if job.image.phase in (Phase.INSPECTING, Phase.TRANSFERRING) and attempt.done:
+            return job.speed.progress(at, attempt.done, attempt.total)
+        if job.doing and job.doing.done is not None:
+            return Progress(done=job.doing.done, total=job.doing.total)
+        return None
 
     def shelf_of(self, image: Image) -> Shelf:
         """Return the shelf that *image* is on or goes to. Raises NotFound."""
@@ -258,7 +288,7 @@ class Runner:
             await source.close()
 
     async def _import(self, job: Job, source: Source) -> None:
-        place = self._place(job.image)
+        place = self._place(job.image, job.tell)
         job.attempt = Attempt(
             job.image,
             source,
@@ -274,6 +304,8 @@ class Runner:
         except BaseException:
             await _through(self._abort(job.image, place))
             raise
+        finally:
+            await _through(self._spool.clear(job.image.uid))
         await _through(self._succeed(job, finished, place))
 
     def _arrival(self, job: Job) -> Arrival:
@@ -285,7 +317,15 @@ class Runner:
             self._inspect,
             self._config.limits,
             Reach(shuffled=job.shuffled),
+            self._outbound(job, shelf),
         )
+
+    def _outbound(self, job: Job, shelf: Shelf) -> Outbound | None:
+        """Return how to send to a shelf that is not on this machine."""
+        if "raw" in shelf.accepts.wires:
+            return None
+        rates = self._rates[self._class_of(job.image)]
+        return Outbound(job.image.uid, shelf.accepts, rates, self._spool)
 
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
         status = msgspec.structs.replace(
@@ -319,7 +359,7 @@ class Runner:
         self._rates[name] = learnt(
             self._rates[name],
             steps,
-            transferring - attempt.meter.upstream,
+            transferring - attempt.waited,
             seconds_in(status, Phase.PROCESSING) or 0.0,
         )
         await self._store.keep_rates(name, self._rates[name])
@@ -359,6 +399,9 @@ class Runner:
             fields["attempt"] = job.image.status.attempt + 1
         if phase is Phase.PROCESSING:
             job.received.set()
+        if phase is Phase.TRANSFERRING:
+            job.speed = Speed()
+        job.doing = None
         status = msgspec.structs.replace(job.image.status, **fields)
         await self._move(job, phase, entered(status, phase, now()))
 
@@ -406,6 +449,7 @@ class Runner:
 
     async def _abort(self, image: Image, place: Place) -> None:
         try:
+            await self._spool.clear(image.uid)
             await place.abort()
         except (ImporterError, OSError):
             log.exception("cleaning up failed", image=image.name)
@@ -418,11 +462,11 @@ class Runner:
         while True:
             await asyncio.sleep(TICK)
             for job in self._jobs.values():
-                if job.attempt and job.image.phase is Phase.TRANSFERRING:
+                if job.attempt and (job.doing or job.attempt.done):
                     self._publish(job.image)
 
-    def _place(self, image: Image) -> Place:
-        return self.shelf_of(image).place(_order(image))
+    def _place(self, image: Image, tell: Tell = untold) -> Place:
+        return self.shelf_of(image).place(_order(image), tell)
 
     def _publish(self, image: Image) -> None:
         self._hub.publish(Event(self.live(image)))

@@ -8,12 +8,14 @@ form is possible.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
+import msgspec
+
 from importer.errors import UnknownStorageClass, UnsupportedImage
-from importer.model import Candidate, ImageInfo, Plan, PlanReport, Rates, StorageClass, Wire
-from importer.plan.case import Case, Reach, Subject, stored_as
+from importer.model import Candidate, Format, ImageInfo, Plan, PlanReport, Rates, StorageClass, Wire
+from importer.plan.case import READ, Case, Reach, Subject, stored_as
 from importer.plan.cost import known_bytes, steps_of
 from importer.plan.possible import why_not
 from importer.plan.reason import reason
@@ -25,6 +27,7 @@ __all__ = [
     "Subject",
     "accepted",
     "choose",
+    "choose_spool",
     "place_named",
     "report",
     "stored_as",
@@ -36,6 +39,9 @@ _SAME_SECONDS, _SAME_SHARE = 0.1, 0.05
 _WORTH = 0.9
 """Share of a simpler form's bytes that a client must at most send in another to be worth it. As it
 is, the service hashes and reports the user's own file; in another form it cannot."""
+
+SPOOL = 5e8
+"""Bytes in a second that the service's own disk takes, before a file is read from it again."""
 
 _SIMPLEST_FIRST: tuple[Wire, ...] = get_args(Wire)
 
@@ -66,6 +72,41 @@ def choose(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Ch
     ranked = sorted(found, key=lambda entry: _rank(entry, best))
     plan = Plan(wire=best.wire, why=reason(case, ranked), bytes=best.bytes, seconds=best.seconds)
     return Choice(plan, tuple(ranked))
+
+
+def choose_spool(
+    subject: Subject, reach: Reach, accepts: Accepts, rates: Rates
+) -> tuple[Choice, bool]:
+    """Return the cheapest form, and whether the file has to be put down by the service for it.
+
+    Put down, everything is known of it; that costs a pass over the service's own disk. What is
+    predicted then is chosen anew once it lies there. Raises UnsupportedImage.
+    """
+    laid = replace(subject, compression=None, unfit="", sizes={})
+    if laid.format not in READ:
+        laid = replace(laid, format=Format.RAW)
+    if subject.virtual_size is None or subject.compression:
+        laid = replace(laid, size=subject.virtual_size or subject.size)
+    spooled = choose(laid, Reach(can_seek=True, spooled=True), accepts, rates)
+    try:
+        direct = choose(subject, reach, accepts, rates)
+    except UnsupportedImage:
+        return _put_down(spooled, laid), True
+    put = _put_down(spooled, laid)
+    if (put.plan.seconds or 0) < (direct.plan.seconds or math.inf):
+        return put, True
+    return direct, False
+
+
+def _put_down(choice: Choice, laid: Subject) -> Choice:
+    """Return *choice* with what putting the file down costs."""
+    seconds = (laid.size or laid.virtual_size or 0) / SPOOL
+    plan = msgspec.structs.replace(
+        choice.plan,
+        why=f"put down by the service first, to know its map; {choice.plan.why}",
+        seconds=None if choice.plan.seconds is None else choice.plan.seconds + seconds,
+    )
+    return Choice(plan, choice.candidates)
 
 
 def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass) -> PlanReport:

@@ -51,6 +51,10 @@ class Reach:
     shuffled: str = ""
     """Why it cannot be read in one pass, when an earlier try found that out."""
 
+    spooled: bool = False
+    """The service has put the file down on a disk of its own, without its outer compression and,
+    where only qemu reads it, as raw."""
+
 
 def stored_as(kind: Format, wanted: WantedFormat | None, accepts: Accepts) -> WantedFormat:
     """Return the format that an image of *kind* is to have in the end."""
@@ -100,7 +104,7 @@ class Case:
     def has_map(self) -> bool:
         """Say whether all extents are known before the first byte."""
         told = self.reach.here or self.subject.format is Format.QCOW2
-        return self.seeks and told
+        return self.reach.spooled or (self.seeks and told)
 
     @property
     def on_the_way(self) -> bool:

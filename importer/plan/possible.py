@@ -18,6 +18,8 @@ def why_not(case: Case, wire: Wire) -> str | None:
         return f"the file is in {case.subject.compression}, which is undone by the service"
     if wire == "qcow2":
         return _why_no_qcow2(case)
+    if wire == "raw+zstd" and not case.on_the_way and case.subject.virtual_size is None:
+        return "the virtual size is not known before the last byte"
     if case.subject.format is Format.QCOW2 and not case.seeks and case.reach.shuffled:
         return f"its data cannot be had in guest order: {case.reach.shuffled}"
     return None
@@ -29,6 +31,8 @@ def _why_not_as_is(case: Case) -> str | None:
         return f"the storage class takes no {kind} file"
     if case.subject.unfit:
         return case.subject.unfit
+    if accepts.exact and case.file is None:
+        return "how many bytes will come is not known before the last"
     if not (case.fits("as-is") or accepts.converts or case.undone("as-is")):
         return f"the storage class does not make {case.stored('as-is')} of {kind}"
     return None

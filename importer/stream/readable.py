@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 from importer.errors import SourceError
+from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
+from importer.units import CHUNK
 
 
 class FileReadable:
@@ -28,6 +30,13 @@ class FileReadable:
     async def read_at(self, offset: int, length: int) -> bytes:
         """Return the bytes of ``[offset, offset + length)``, fewer only at the file's end."""
         return await in_thread(self._read, offset, length)
+
+    async def chunks(self) -> Chunks:
+        """Yield all of the file."""
+        offset = 0
+        while chunk := await self.read_at(offset, CHUNK):
+            yield chunk
+            offset += len(chunk)
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

@@ -52,6 +52,9 @@ class Accepts:
     exact: bool = False
     """It must know how many bytes will come before the first of them."""
 
+    libqcow: bool = False
+    """It reads qcow2 files with libqcow, which knows less of the format than QEMU does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
