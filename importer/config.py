@@ -169,6 +169,27 @@ class Kubernetes:
 
 
 @dataclass(frozen=True, slots=True)
+class Longhorn:
+    """Images as BackingImages of Longhorn v1."""
+
+    url: str = "http://longhorn-backend.longhorn-system:9500"
+    """Longhorn's manager, which takes the bytes. From outside of the cluster: what leads there."""
+
+    namespace: str = "longhorn-system"
+    """Where Longhorn is, and its BackingImages."""
+
+    prepare: float = 300.0
+    """Seconds until an image's pod is scheduled, started, and takes bytes."""
+
+    finish: float = 600.0
+    """Seconds that Longhorn's own work after the last byte may take, and one more for each 20 MiB:
+    it reads all of the file for its checksum."""
+
+    remove: float = 120.0
+    """Seconds until a deleted BackingImage is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged and how."""
 
@@ -191,6 +212,7 @@ class Config:
     qemu_img: QemuImg = field(default_factory=QemuImg)
     local: Local = field(default_factory=Local)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    longhorn: Longhorn = field(default_factory=Longhorn)
     log: Log = field(default_factory=Log)
 
 
