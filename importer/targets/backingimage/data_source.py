@@ -1,0 +1,89 @@
+"""Waiting until an image's data source takes bytes: Longhorn's pod for one file.
+
+Ready is: the BackingImageDataSource says ``pending``, and its pod runs (LHM:
+api/forwarder.go:175-212). A pod that nobody schedules stays; what it waits for is told.
+"""
+
+import asyncio
+from contextlib import aclosing
+
+from importer.errors import ObjectGone, TargetTimeout, TargetUnavailable
+from importer.kube.cluster import Cluster
+from importer.kube.objects import BackingImageDataSource, Pod, view
+from importer.kube.resources import DATA_SOURCES, PODS
+from importer.kube.wait import follow
+from importer.targets import Tell
+
+_POD = "backing-image-ds-"
+
+
+class DataSource:
+    """The data source of BackingImage *name*, whose uid is *owner*."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, owner: str, tell: Tell) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._owner = owner
+        self._tell = tell
+        self._last = ""
+
+    async def takes_bytes(self, seconds: float) -> None:
+        """Return when it does. Raises TargetTimeout, ObjectGone, TargetUnavailable."""
+        self._say("Longhorn makes the image's data source")
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as both:
+                both.create_task(self._pending())
+                both.create_task(self._runs())
+        except TimeoutError as exc:
+            raise TargetTimeout(
+                f"BackingImage {self._namespace}/{self._name} takes no bytes after {seconds:g} s: "
+                f"{self._last}"
+            ) from exc
+        except ExceptionGroup as exc:
+            raise exc.exceptions[0] from exc
+
+    async def _pending(self) -> None:
+        seen = False
+        states = follow(self._cluster, DATA_SOURCES, self._namespace, self._name)
+        async with aclosing(states):
+            async for found in states:
+                source = view(BackingImageDataSource, found) if found else None
+                if source and self._is_ours(source):
+                    seen = True
+                    if self._takes(source):
+                        return
+                elif seen:
+                    raise ObjectGone(f"{self._shown} is gone: somebody deleted the image")
+
+    def _is_ours(self, source: BackingImageDataSource) -> bool:
+        """Whether it is not what is left of an earlier image of that name."""
+        return any(one.uid == self._owner for one in source.metadata.owner_references)
+
+    def _takes(self, source: BackingImageDataSource) -> bool:
+        state, message = source.status.current_state, source.status.message
+        if state.startswith("failed"):
+            raise TargetUnavailable(f"{self._shown}: {state}: {message or 'no reason given'}")
+        return state == "pending"
+
+    async def _runs(self) -> None:
+        pods = follow(self._cluster, PODS, self._namespace, _POD + self._name)
+        async with aclosing(pods):
+            async for found in pods:
+                pod = view(Pod, found) if found else None
+                if pod is None or pod.metadata.deletion_timestamp:
+                    continue
+                if pod.status.phase == "Running":
+                    self._say("Longhorn's data source starts")
+                    return
+                why = pod.held_by or pod.last_words or pod.status.message
+                self._say(f"pod {pod.name} is {pod.status.phase}: {why}".rstrip(": "))
+
+    def _say(self, what: str) -> None:
+        if what != self._last:
+            self._last = what
+            self._tell(what)
+
+    @property
+    def _shown(self) -> str:
+        return f"BackingImageDataSource {self._namespace}/{self._name}"
