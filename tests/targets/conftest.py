@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,6 +18,7 @@ from importer.targets import Finished, Order, Place, Shelf
 from importer.targets.local import shelves
 from importer.units import MiB
 from tests import images
+from tests.targets.longhorn import longhorn_member
 
 DISK = 4 * MiB
 DEVICE = 9 * MiB
@@ -26,9 +28,39 @@ NOISE = random.Random(2).randbytes(DEVICE)
 """What an earlier user left on the device: no byte of it may be taken for the image's."""
 
 
+class AnyMember(Protocol):
+    """A storage class that is being tested."""
+
+    @property
+    def is_device(self) -> bool:
+        """It holds one image, whatever its name."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """The shelf, as after a restart: nothing is remembered."""
+
+    def place(self, order: Order) -> Place:
+        """Return a place of the same."""
+
+    def stored(self, format: str) -> str:
+        """Return the format in which a guest finds what is stored as *format*."""
+
+    def image(self, finished: Finished, folder: Path) -> tuple[Path, str]:
+        """Return a file with what a guest would see, and its format."""
+
+    def files(self) -> list[str]:
+        """Return what is there of all images."""
+
+    def made(self, format: str) -> list[str]:
+        """Return the same for one image, called ``disk``, of that format."""
+
+    def assert_clean(self, *, wiped: bool = True) -> None:
+        """See that nothing of an import is left; *wiped*: it had begun."""
+
+
 @dataclass
 class Member:
-    """A storage class that is being tested."""
+    """A storage class of this machine."""
 
     path: Path
     """The directory or block device."""
@@ -54,6 +86,12 @@ class Member:
         """Every file and directory that the target has made."""
         folder = self.data / ("spool" if self.is_device else "images")
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+    def made(self, format: str) -> list[str]:
+        return ["here.claim" if self.is_device else f"disk.{format}"]
+
+    def stored(self, format: str) -> str:
+        return "raw" if self.is_device else format
 
     def ends(self) -> bytes:
         """The first and the last MiB of the device."""
@@ -103,9 +141,14 @@ async def chunks(path: Path, step: int = MiB) -> AsyncIterator[bytes]:
 
 async def fill(place: Place, source: Path) -> Finished:
     """Import *source*, up to where only `settle` is missing."""
-    await place.prepare(await look(source))
+    await prepare(place, source)
     await place.write(chunks(source))
     return await place.finish()
+
+
+async def prepare(place: Place, source: Path) -> None:
+    """Make room for *source*, whose every byte will come."""
+    await place.prepare(await look(source), "as-is", source.stat().st_size)
 
 
 def source(kind: str, folder: Path) -> Path:
@@ -163,10 +206,27 @@ def device(tmp_path: Path, loop_device: Path) -> Member:
     return Member(loop_device, tmp_path / "data")
 
 
-@pytest.fixture(params=["directory", "device"])
-def member(request: pytest.FixtureRequest) -> Member:
-    found = request.getfixturevalue(request.param)
-    assert isinstance(found, Member)
+@pytest.fixture
+async def backingimage(tmp_path: Path) -> AsyncIterator[AnyMember]:
+    async with longhorn_member(tmp_path) as found:
+        yield found
+
+
+LOCAL = ["directory", "device"]
+CLUSTER = ["backingimage"]
+
+
+@pytest.fixture(params=[*LOCAL, *CLUSTER])
+def member(request: pytest.FixtureRequest) -> AnyMember:
+    """Every target, one after the other."""
+    found: AnyMember = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=LOCAL)
+def local(request: pytest.FixtureRequest) -> Member:
+    """Those of this machine."""
+    found: Member = request.getfixturevalue(request.param)
     return found
 
 

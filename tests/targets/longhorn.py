@@ -1,4 +1,4 @@
-"""Longhorn as a member of the target suites: its fake in a fake cluster, and ourselves before it."""
+"""Longhorn as a member of the suites: its fake in a fake cluster, and ourselves before it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,12 +11,11 @@ from importer.formats.recognise import refuse_nested
 from importer.kube.classes import storage_class
 from importer.kube.cluster import Cluster
 from importer.kube.cluster import cluster as connected
-from importer.stream.trickle import Silence
 from importer.targets import Finished, Order, Place, Tell, untold
+from importer.targets.backingimage.objects import name_of
 from importer.targets.backingimage.shelf import BackingImageShelf
 from importer.targets.backingimage.upload import Pace
 from tests.servers import kubernetes
-from tests.servers.clock import Clock
 from tests.servers.kubernetes import FakeKubernetes, Object
 from tests.servers.longhorn import Longhorn
 
@@ -45,6 +44,8 @@ class LonghornMember:
     told: list[str] = field(default_factory=list)
     """What people were told, in order."""
 
+    is_device = False
+
     def hear(self, doing: str, done: int | None = None, total: int | None = None) -> None:
         self.told.append(doing)
 
@@ -67,6 +68,15 @@ class LonghornMember:
             assert self.fake.all(kind) == []
         assert [one["metadata"]["name"] for one in self.fake.all("storageclasses")] == ["fast"]
         assert [file for file in self.longhorn.root.rglob("*") if file.is_file()] == []
+
+    def files(self) -> list[str]:
+        return [one["metadata"]["name"] for one in self.images]
+
+    def made(self, format: str) -> list[str]:
+        return [name_of(Order("", "default", "disk", None, {}))]
+
+    def stored(self, format: str) -> str:
+        return format
 
     def image(self, finished: Finished, folder: Path) -> tuple[Path, str]:
         """Return Longhorn's file, and its format."""
@@ -106,6 +116,3 @@ async def longhorn_member(
         fake.calls.clear()
         shelf = BackingImageShelf(cluster, of, ours, refuse_nested, pace=pace)
         yield LonghornMember(fake, longhorn, cluster, ours, shelf)
-
-
-__all__ = ["PACE", "SPACE", "Clock", "LonghornMember", "Pace", "Silence", "longhorn_member"]
