@@ -41,6 +41,7 @@ from importer.sources import Source
 from importer.sources.http import Web
 from importer.sources.secrets import Seal
 from importer.targets import Shelf
+from importer.targets.classes import Classes
 from importer.targets.local import shelves as local_shelves
 from importer.units import MiB
 
@@ -78,7 +79,8 @@ async def service(
     seal, hub, metrics = Seal(data / "key"), Hub(), Metrics()
     spool = Spool(data / "spool", disks, config.limits)
     store, sources = Store(data / "importer.db"), Web(config.url)
-    classes = {name: metrics.of(await shelf.describe()) for name, shelf in shelves.items()}
+    classes = Classes(shelves)
+    await classes.renew()
 
     async def inspect(head: bytes, size: int | None) -> ImageInfo:
         return await inspect_head(head, size, qemu_img, config.limits)
@@ -102,10 +104,10 @@ async def service(
         return sources.source(seal.open(record.secret) if record.secret else shown)
 
     def metrics_of(image: Image) -> ClassMetrics:
-        return classes[image.spec.storage_class or next(iter(classes))]
+        return metrics.of(classes.described(image.spec.storage_class or classes.default))
 
-    runner = Runner(config, store, shelves, spool, inspect, open_url, metrics_of, hub)
-    images = Images(store, runner, shelves, seal, hub)
+    runner = Runner(config, store, classes, spool, inspect, open_url, metrics_of, hub)
+    images = Images(store, runner, classes, seal, hub)
     events = EventRoutes(images, hub)
     token = None if config.service.no_token else token_of(config.service, data)
     door = Door(token, config.service.scrape_token, config.service.origins)

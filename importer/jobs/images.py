@@ -6,12 +6,11 @@ already says that it failed, and why.
 
 import asyncio
 import uuid
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
 
-from importer.errors import CallerError, NameTaken, NotFound, UnknownStorageClass, WrongPhase
+from importer.errors import CallerError, NameTaken, NotFound, WrongPhase
 from importer.jobs.events import Event, Hub
 from importer.jobs.runner import Job, Runner
 from importer.jobs.store import Record, Store
@@ -32,32 +31,31 @@ from importer.model import (
 )
 from importer.sources import Source
 from importer.sources.secrets import Seal, has_secrets, parse, shown
-from importer.targets import Accepts, Order, Shelf
+from importer.targets import Accepts, Order
+from importer.targets.classes import Classes
 
 
 class Images:
     """All images of one service."""
 
     def __init__(
-        self, store: Store, runner: Runner, shelves: Mapping[str, Shelf], seal: Seal, hub: Hub
+        self, store: Store, runner: Runner, classes: Classes, seal: Seal, hub: Hub
     ) -> None:
         self._store = store
         self._runner = runner
-        self._shelves = shelves
+        self._classes = classes
         self._seal = seal
         self._hub = hub
 
     async def classes(self) -> list[StorageClass]:
         """Return the storage classes, the default first."""
-        first = next(iter(self._shelves))
         return [
             msgspec.structs.replace(
-                await shelf.describe(),
-                default=name == first,
-                rates=self._runner.rates_of(name),
-                **_accepted(shelf.accepts),
+                entry,
+                rates=await self._runner.rates_of(entry.name),
+                **_accepted(self._classes.accepts(entry.name)),
             )
-            for name, shelf in self._shelves.items()
+            for entry in await self._classes.renew()
         ]
 
     async def list(self, namespace: str | None = None) -> list[Image]:
@@ -78,7 +76,7 @@ class Images:
         Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused.
         """
         self._runner.refuse_when_stopping()
-        record = self._record(request)
+        record = await self._record(request)
         await self._store.add(record.image, record.secret)
         self._hub.publish(Event(record.image))
         if isinstance(record.image.spec.source, UrlSource):
@@ -130,7 +128,7 @@ class Images:
             raise NotFound(f"image {name} in namespace {namespace} is being deleted")
         return record
 
-    def _record(self, request: ImageRequest) -> Record:
+    async def _record(self, request: ImageRequest) -> Record:
         """Return the record of a new image: everything checked, its URL's secrets sealed."""
         spec, secret = request.spec, None
         if isinstance(spec.source, UrlSource):
@@ -139,8 +137,15 @@ class Images:
                 secret = self._seal.seal(spec.source.url)
             source = UrlSource(url=shown(spec.source.url))
             spec = msgspec.structs.replace(spec, source=source)
-        storage_class = spec.storage_class or next(iter(self._shelves))
-        spec = msgspec.structs.replace(spec, storage_class=storage_class, backend="local")
+        storage_class = spec.storage_class or self._classes.default
+        shelf = await self._classes.open_to(storage_class)
+        backend = self._classes.described(storage_class).backend
+        if request.spec.backend not in (None, backend):
+            raise CallerError(
+                f"storage class {storage_class} has backend {backend}, "
+                f"spec.backend says {request.spec.backend}"
+            )
+        spec = msgspec.structs.replace(spec, storage_class=storage_class, backend=backend)
         created = now()
         image = Image(
             name=request.name,
@@ -150,21 +155,8 @@ class Images:
             spec=spec,
             status=entered(Status(), Phase.PENDING, created),
         )
-        self._check(image, request.spec.backend)
+        shelf.check(Order(image.uid, image.namespace, image.name, spec.format, spec.target))
         return Record(image, secret)
-
-    def _check(self, image: Image, backend: str | None) -> None:
-        spec = image.spec
-        shelf = self._shelves.get(spec.storage_class or "")
-        if shelf is None:
-            known = ", ".join(self._shelves)
-            raise UnknownStorageClass(f"no storage class {spec.storage_class!r}; there are {known}")
-        if backend not in (None, "local"):
-            raise CallerError(
-                f"storage class {spec.storage_class} has backend local, spec.backend says {backend}"
-            )
-        order = Order(image.uid, image.namespace, image.name, spec.format, spec.target)
-        shelf.check(order)
 
     async def _for_upload(self, wanted: ImageRequest) -> tuple[Image, bool]:
         """Return the image that an upload goes to, and whether it was made for it."""

@@ -8,7 +8,7 @@ running is aborted and queued again, and deletes that were begun are finished.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ from importer.errors import (
     Cancelled,
     ImageNotInOrder,
     ImporterError,
-    NotFound,
     ShuttingDown,
     TooManyUploads,
     WrongPhase,
@@ -39,6 +38,7 @@ from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, Uploa
 from importer.plan import Reach
 from importer.sources import Source
 from importer.targets import Finished, Order, Place, Shelf, Tell, untold
+from importer.targets.classes import Classes
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ class Runner:
         self,
         config: Config,
         store: Store,
-        shelves: Mapping[str, Shelf],
+        classes: Classes,
         spool: Spool,
         inspect: Inspect,
         open_url: OpenUrl,
@@ -110,7 +110,7 @@ class Runner:
     ) -> None:
         self._config = config
         self._store = store
-        self._shelves = shelves
+        self._classes = classes
         self._spool = spool
         self._inspect = inspect
         self._open_url = open_url
@@ -124,9 +124,6 @@ class Runner:
 
     async def start(self) -> None:
         """Clean up after a crash, queue again what was running, and go on."""
-        for name, shelf in self._shelves.items():
-            backend = (await shelf.describe()).backend
-            self._rates[name] = await self._store.rates(name) or defaults(backend)
         for record in await self._store.all():
             try:
                 await self._recover(record)
@@ -201,8 +198,12 @@ class Runner:
             await self._store.spare(image)
             raise
 
-    def rates_of(self, storage_class: str) -> Rates:
-        """Return what plans reckon with for *storage_class*."""
+    async def rates_of(self, storage_class: str) -> Rates:
+        """Return what plans reckon with for *storage_class*. Raises NotFound."""
+        if storage_class not in self._rates:
+            backend = self._classes.described(storage_class).backend
+            known = await self._store.rates(storage_class)
+            self._rates.setdefault(storage_class, known or defaults(backend))
         return self._rates[storage_class]
 
     def live(self, image: Image) -> Image:
@@ -227,15 +228,10 @@ class Runner:
 
     def shelf_of(self, image: Image) -> Shelf:
         """Return the shelf that *image* is on or goes to. Raises NotFound."""
-        name = self._class_of(image)
-        if name not in self._shelves:
-            raise NotFound(
-                f"storage class {name} of image {image.name} is configured no more; put it back"
-            )
-        return self._shelves[name]
+        return self._classes.shelf(self._class_of(image))
 
     def _class_of(self, image: Image) -> str:
-        return image.spec.storage_class or next(iter(self._shelves))
+        return image.spec.storage_class or self._classes.default
 
     def _begin(self, image: Image, source: Callable[[], Source]) -> Job:
         if image.uid in self._jobs:
@@ -293,7 +289,7 @@ class Runner:
             job.image,
             source,
             place,
-            self._arrival(job),
+            await self._arrival(job),
             lambda phase, **fields: self._enter(job, phase, fields),
             self._metrics_of(job.image),
         )
@@ -308,24 +304,19 @@ class Runner:
             await _through(self._spool.clear(job.image.uid))
         await _through(self._succeed(job, finished, place))
 
-    def _arrival(self, job: Job) -> Arrival:
-        spec, shelf = job.image.spec, self.shelf_of(job.image)
+    async def _arrival(self, job: Job) -> Arrival:
+        accepts = self.shelf_of(job.image).accepts
+        rates = await self.rates_of(self._class_of(job.image))
+        is_here = "raw" in accepts.wires
         return Arrival(
-            spec.format,
-            shelf.accepts,
-            self._rates[self._class_of(job.image)],
+            job.image.spec.format,
+            accepts,
+            rates,
             self._inspect,
             self._config.limits,
             Reach(shuffled=job.shuffled),
-            self._outbound(job, shelf),
+            None if is_here else Outbound(job.image.uid, accepts, rates, self._spool),
         )
-
-    def _outbound(self, job: Job, shelf: Shelf) -> Outbound | None:
-        """Return how to send to a shelf that is not on this machine."""
-        if "raw" in shelf.accepts.wires:
-            return None
-        rates = self._rates[self._class_of(job.image)]
-        return Outbound(job.image.uid, shelf.accepts, rates, self._spool)
 
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
         status = msgspec.structs.replace(
