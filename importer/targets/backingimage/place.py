@@ -6,6 +6,7 @@ one. Nothing is noted down on this side: the marks on the objects are all that c
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from importer.errors import (
     TargetError,
     TargetTimeout,
     TargetUnavailable,
+    UnsupportedImage,
 )
 from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster, Object
@@ -40,6 +42,7 @@ from importer.targets.backingimage.data_source import DataSource
 from importer.targets.backingimage.options import options
 from importer.targets.backingimage.removal import delete, remove
 from importer.targets.backingimage.upload import Pace, upload
+from importer.targets.unbroken import unbroken
 from importer.units import SECTOR, MiB, round_up
 
 SLOWEST = 20 * MiB
@@ -94,7 +97,7 @@ class BackingImagePlace:
         if not size:
             raise ImporterError(f"{self._shown} must be told how many bytes will come, not {size}")
         self._info, self._wire, self._size = info, wire, size
-        made = await self._made(sha512 if self._padded == size else None)
+        made = await unbroken(self._made(sha512 if self._padded == size else None))
         self._uid = made["metadata"]["uid"]
         source = DataSource(
             self._cluster, self._settings.namespace, self._name, self._uid, self._tell
@@ -120,10 +123,10 @@ class BackingImagePlace:
 
     async def finish(self) -> Finished:
         """Wait until a copy is ready, and compare it with what was sent."""
-        status = await self._ready()
+        status = await self._measured_by_longhorn(await self._ready())
         compare(self._shown, status, self._digest.hex()["sha512"], self._virtual_size)
         if self._options.storage_class:
-            await self._make_class()
+            await unbroken(self._make_class())
         placed = Placed(kind="BackingImage", name=f"{self._settings.namespace}/{self._name}")
         return Finished(self._measured(status), placed)
 
@@ -186,19 +189,27 @@ class BackingImagePlace:
 
     async def _exactly(self, chunks: Chunks) -> Chunks:
         """Let exactly as many bytes pass as were announced, and pad them."""
-        size = 0
+        size, tail = 0, b""
         async for chunk in chunks:
             if not size and self._wire == "raw":
                 self._refuse_nested(chunk[:SECTOR])
-            size += len(chunk)
+            size, tail = size + len(chunk), (tail + chunk[-SECTOR:])[-SECTOR:]
             if size > self._size:
                 raise SizeMismatch(self._size, size)
             self._data += await self._data_in(chunk)
             yield chunk
         if size != self._size:
             raise SizeMismatch(self._size, size)
+        self._refuse_footer(tail)
         if size < self._padded:
             yield bytes(self._padded - size)
+
+    def _refuse_footer(self, tail: bytes) -> None:
+        """Refuse a fixed VHD: all that tells it from a raw disk are its last 512 bytes."""
+        if self._info.format is Format.RAW and tail.startswith(b"conectix"):
+            raise UnsupportedImage(
+                "the file is a fixed VHD, which shows only at its end: convert it to raw or qcow2"
+            )
 
     async def _data_in(self, chunk: bytes) -> int:
         """Return how many bytes are no zeros, in blocks of 4 KiB: Longhorn leaves these out."""
@@ -223,6 +234,13 @@ class BackingImagePlace:
         copies = Copies(self._tell)
         seconds = self._settings.finish + self._size / SLOWEST
         return await self._waited(copies.ready, seconds, "for its first copy to be ready")
+
+    async def _measured_by_longhorn(self, status: BackingImageStatus) -> BackingImageStatus:
+        """Return *status* with a virtual size: a controller may write it a moment after ready."""
+        with suppress(TargetTimeout):
+            if not status.virtual_size:
+                return await self._waited(_sized, self._pace.told)
+        return status
 
     async def _waited(self, condition: Condition[T], seconds: float, what: str = "") -> T:
         return await wait_for(
@@ -252,6 +270,11 @@ class BackingImagePlace:
     @property
     def _shown(self) -> str:
         return f"BackingImage {self._settings.namespace}/{self._name}"
+
+
+def _sized(found: Object) -> BackingImageStatus | None:
+    status = view(BackingImage, found).status
+    return status if status.virtual_size else None
 
 
 def _owner(found: Object) -> str:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+from yarl import URL
+
 from importer.config import Longhorn
+from importer.errors import CallerError
 from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster
 from importer.model import Format, Placed, StorageClass
@@ -40,6 +43,8 @@ class BackingImageShelf:
         pace: Pace = PACE,
     ) -> None:
         """*refuse_nested* raises UnsafeImage for the head of a disk that is a file of a format."""
+        if URL(settings.url).scheme not in ("http", "https"):
+            raise CallerError(f"[longhorn] url: {settings.url!r} is no http or https address")
         self._cluster = cluster
         self._class = of
         self._settings = settings
