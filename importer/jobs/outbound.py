@@ -24,6 +24,7 @@ from importer.units import SECTOR
 
 _RAW = (Format.RAW, Format.ISO)
 _SPOOLED = Reach(can_seek=True, spooled=True)
+_ONCE = "it is sent once, and only its end tells whether all of it is in order"
 _TABLES = "whether Longhorn reads it right shows only in all of its tables"
 
 
@@ -35,6 +36,8 @@ class Outbound:
     accepts: Accepts
     rates: Rates
     spool: Spool
+    once: bool = False
+    """The source cannot be read again: no road is taken that may turn out to lead nowhere."""
 
     async def of_file(
         self, path: Pipe, info: ImageInfo, found: Compression | None, subject: Subject, reach: Reach
@@ -42,6 +45,8 @@ class Outbound:
         """Return what is sent for the file that comes on *path*, its compression *found* undone."""
         if self.accepts.libqcow and subject.format is Format.QCOW2:
             subject = replace(subject, unfit=_TABLES)
+        if self.once and subject.format is Format.QCOW2 and not reach.shuffled:
+            reach = replace(reach, shuffled=_ONCE)
         choice, spools = choose_spool(subject, reach, self.accepts, self.rates)
         if reach.shuffled and info.format in _RAW:
             spools = True

@@ -289,7 +289,7 @@ class Runner:
             job.image,
             source,
             place,
-            await self._arrival(job),
+            await self._arrival(job, once=not source.rereadable),
             lambda phase, **fields: self._enter(job, phase, fields),
             self._metrics_of(job.image),
         )
@@ -304,7 +304,7 @@ class Runner:
             await _through(self._spool.clear(job.image.uid))
         await _through(self._succeed(job, finished, place))
 
-    async def _arrival(self, job: Job) -> Arrival:
+    async def _arrival(self, job: Job, *, once: bool) -> Arrival:
         accepts = self.shelf_of(job.image).accepts
         rates = await self.rates_of(self._class_of(job.image))
         is_here = "raw" in accepts.wires
@@ -315,7 +315,7 @@ class Runner:
             self._inspect,
             self._config.limits,
             Reach(shuffled=job.shuffled),
-            None if is_here else Outbound(job.image.uid, accepts, rates, self._spool),
+            None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )
 
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
