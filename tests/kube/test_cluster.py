@@ -57,13 +57,22 @@ async def test_create_whose_answer_was_lost(cluster: Cluster, fake: FakeKubernet
     assert [call.verb for call in fake.calls] == ["create", "create", "get"]
 
 
-@pytest.mark.parametrize("labels", [{}, {"of": "others"}])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [({}, {"of": "us"}), ({"of": "others"}, {"of": "us"}), ({}, {})]
+)
 async def test_create_that_failed_while_others_took_the_name(
-    cluster: Cluster, fake: FakeKubernetes, labels: dict[str, str]
+    cluster: Cluster, fake: FakeKubernetes, theirs: dict[str, str], ours: dict[str, str]
 ) -> None:
-    """An object without our labels is somebody else's, also after a try that was lost."""
-    fake.create("datavolumes", volume("a", labels=labels))
+    """An object that does not carry our labels is somebody else's, also after a lost try."""
+    fake.create("datavolumes", volume("a", labels=theirs))
     fake.fail(do="close", verb="create")
+    with pytest.raises(TargetBusy):
+        await cluster.create(DATA_VOLUMES, volume("a", labels=ours))
+
+
+async def test_create_once_more(cluster: Cluster) -> None:
+    """An object that we made before is not made again silently: its maker must look at it."""
+    await cluster.create(DATA_VOLUMES, volume("a", labels={"of": "us"}))
     with pytest.raises(TargetBusy):
         await cluster.create(DATA_VOLUMES, volume("a", labels={"of": "us"}))
 

@@ -173,9 +173,10 @@ async def test_connection_that_falls_silent(cluster: Cluster, fake: FakeKubernet
         await going
 
 
-async def test_server_that_ends_every_watch_at_once(cluster: Cluster, fake: FakeKubernetes) -> None:
+@pytest.mark.parametrize("fault", ["garbage", "end"])
+async def test_watches_that_end_at_once(cluster: Cluster, fake: FakeKubernetes, fault: str) -> None:
     """A proxy that ends watches as soon as they begin is not asked without pause, and named."""
-    fake.fail(do="garbage", verb="watch", times=1000)
+    fake.fail(do=fault, verb="watch", times=1000)
     async with watching(cluster) as seen:
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
             await seen.until(lambda found: "a" in found)
