@@ -1,8 +1,7 @@
 """CDI in a cluster: DataVolumes of a fake API get claims, upload pods, and an end.
 
 The populator's way, which is the usual one: bytes go to a prime claim, whose volume then becomes
-the claim's (facts, A5). Phases, annotations and events are those of the facts; where they name a
-thing without its words, the words are CDI's by memory. Gates and faults are fields.
+the claim's (facts, A5). Gates and faults are fields.
 """
 
 import asyncio
@@ -13,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.servers.cdi import claims, objects, token
-from tests.servers.cdi.upload_proxy import PRIME, Annotations, Key, UploadProxy
+from tests.servers.cdi import claims, objects, status, token
+from tests.servers.cdi.upload_proxy import PRIME, Key, UploadProxy
 from tests.servers.cdi.upload_server import KILLED, UploadServer
 from tests.servers.certificates import Authority
 from tests.servers.kubernetes import FakeKubernetes, Object, Refused, User, denied
@@ -30,22 +29,24 @@ FAILED = -1
 class _NoClaim(Exception):
     """No claim is made; an event says why."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, phase: str, reason: str, *messages: str) -> None:
+        super().__init__(messages[0])
+        self.phase = phase
         self.reason = reason
+        self.messages = messages
 
 
 @dataclass(frozen=True)
-class _Claims(Mapping[Key, Annotations]):
-    """The annotations of the API's claims, as the proxy looks at them."""
+class _Claims(Mapping[Key, Object]):
+    """The API's claims, as the proxy looks at them."""
 
     kubernetes: FakeKubernetes
 
-    def __getitem__(self, key: Key) -> Annotations:
+    def __getitem__(self, key: Key) -> Object:
         found = self.kubernetes.find("persistentvolumeclaims", *key)
         if found is None:
             raise KeyError(key)
-        return found["metadata"].get("annotations") or {}
+        return found
 
     def __iter__(self) -> Iterator[Key]:
         every = self.kubernetes.all("persistentvolumeclaims")
@@ -65,7 +66,6 @@ class _Volume:
     block: bool
     size: int
     overhead: float
-    restarts: int = 0
     exits: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
 
     @property
@@ -93,8 +93,14 @@ class Cdi:
     exceeded_quota: str = ""
     """Why the namespace takes no more claims."""
 
-    pod_waits: tuple[str, str] = ("", "")
+    pod_waits: tuple[str, str] = ("ContainerCreating", "")
     """Reason and message of what holds pods back, as ``("ImagePullBackOff", "...")``."""
+
+    unschedulable: str = ""
+    """What the scheduler says of pods that it finds no node for."""
+
+    no_scratch: str = ""
+    """Why there is no volume for scratch space; pods then wait for it."""
 
     scheduling: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it to keep pods from running."""
@@ -102,11 +108,11 @@ class Cdi:
     restarting: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it to hold containers in kubelet's back-off."""
 
-    rebinding: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to hold volumes between the upload's success and the claim."""
+    binding: asyncio.Event = field(default_factory=asyncio.Event)
+    """Clear it to hold claims unbound although their DataVolume has succeeded."""
 
     def __post_init__(self) -> None:
-        for gate in (self.scheduling, self.restarting, self.rebinding):
+        for gate in (self.scheduling, self.restarting, self.binding):
             gate.set()
         self.servers: dict[Key, UploadServer] = {}
         self.proxy = UploadProxy(_Claims(self.kubernetes), self.servers)
@@ -172,12 +178,18 @@ class Cdi:
         return {**asked, "metadata": meta, "status": {"token": signed}}
 
     def _admit(self, verb: str, new: Object, old: Object | None) -> None:
+        """Refuse what CDI: webhooks/datavolume-validate.go refuses."""
         if verb != "create":
             return
-        meta = new["metadata"]
-        if not claims.wanted(new).get("resources", {}).get("requests", {}).get("storage"):
-            raise denied(WEBHOOK, "PVC size is missing", 422, "Invalid")
-        if self.kubernetes.find("persistentvolumeclaims", meta["namespace"], meta["name"]):
+        meta, name = new["metadata"], "Storage" if "storage" in new["spec"] else "PVC"
+        asked = claims.wanted(new).get("resources", {}).get("requests", {}).get("storage")
+        if not asked:
+            raise denied(WEBHOOK, f"{name} size is missing", 422, "Invalid")
+        if claims.size(asked) < claims.MiB:
+            raise denied(WEBHOOK, f"{name} size should be at least 1MiB", 422, "Invalid")
+        found = self.kubernetes.find("persistentvolumeclaims", meta["namespace"], meta["name"])
+        owners = found["metadata"].get("ownerReferences") or [] if found else []
+        if found and not any(one["kind"] == "DataVolume" for one in owners):
             taken = f"Destination PVC {meta['namespace']}/{meta['name']} already exists"
             raise denied(WEBHOOK, taken, 422, "Invalid")
 
@@ -202,90 +214,123 @@ class Cdi:
 
     async def _live(self, volume: Object) -> None:
         with contextlib.suppress(Refused):  # deleted meanwhile
-            self._phase(volume, "Pending", (False, "Pending", ""))
+            self._sync(volume)
             try:
                 made = self._claim(volume)
             except _NoClaim as exc:
-                self.kubernetes.event(volume, exc.reason, str(exc))
-                self._phase(volume, "Pending", (False, exc.reason, str(exc)))
+                self._without(volume, exc)
                 return
             if made:
                 await self._fill(made)
+
+    def _without(self, volume: Object, why: _NoClaim) -> None:
+        """Say that there is no claim, and why."""
+        told = why.reason, str(why)
+        conditions = status.conditions(why.phase, None, told, self.kubernetes.store.stamp())
+        now = {"status": {"phase": why.phase, "conditions": conditions}}
+        self.kubernetes.apply("datavolumes", *_key(volume), now)
+        for message in why.messages:
+            self.kubernetes.event(volume, why.reason, message)
 
     def _claim(self, volume: Object) -> _Volume | None:
         """Make the claims; return None when they wait for something."""
         cls = claims.storage_class(self.kubernetes, volume)
         if cls is None:
             why = "PVC spec is missing accessMode and no storageClass to choose profile"
-            raise _NoClaim("ErrClaimNotValid", why)
+            raise _NoClaim("", "ErrClaimNotValid", why)
         try:
             spec = claims.spec(self.kubernetes, volume, cls)
         except claims.Invalid as exc:
-            raise _NoClaim("ErrClaimNotValid", str(exc)) from exc
+            raise _NoClaim("", "ErrClaimNotValid", *exc.args) from exc
         if self.exceeded_quota:
-            raise _NoClaim("ErrExceededQuota", self.exceeded_quota)
-        claim = self.kubernetes.create("persistentvolumeclaims", objects.claim(volume, spec))
+            raise _NoClaim("Pending", "ErrExceededQuota", self.exceeded_quota)
+        source = self.kubernetes.create("volumeuploadsources", objects.upload_source(volume))
+        new = objects.claim(volume, spec, source)
+        claim = self.kubernetes.create("persistentvolumeclaims", new)
         if claims.waits(volume, cls):
             why = "waiting for first consumer to be created before binding"
             self.kubernetes.event(claim, "WaitForFirstConsumer", why, "Normal")
-            self._phase(volume, "PendingPopulation", (False, "", ""))
+            self._sync(volume, waits=True)
             return None
-        return self._prime(volume, claim, cls)
+        prime = self.kubernetes.create("persistentvolumeclaims", objects.prime(claim, source))
+        self._mark(claim, {PRIME: prime["metadata"]["name"]})
+        return self._provision(volume, claim, prime, cls)
 
-    def _prime(self, volume: Object, claim: Object, cls: Object) -> _Volume | None:
-        meta, spec = claim["metadata"], claim["spec"]
-        prime = self.kubernetes.create("persistentvolumeclaims", objects.prime(claim))
-        named = {PRIME: prime["metadata"]["name"]}
-        self._apply(claim, {"metadata": {"annotations": named}})
+    def _provision(
+        self, volume: Object, claim: Object, prime: Object, cls: Object
+    ) -> _Volume | None:
+        spec = claim["spec"]
         if why := self.unprovisionable.get(spec["storageClassName"]):
-            self.kubernetes.event(prime, "ProvisioningFailed", why)
-            self.kubernetes.event(claim, "ProvisioningFailed", why)
+            self._unbound(volume, claim, prime, why)
             return None
         capacity = spec["resources"]["requests"]
         self._apply(prime, {"status": {"phase": "Bound", "capacity": capacity}})
         block = spec["volumeMode"] == "Block"
         share = 0.0 if block else claims.overhead(self.kubernetes, cls)
         made = _Volume(volume, claim, prime, block, int(capacity["storage"]), share)
-        self._volumes[meta["namespace"], meta["name"]] = made
+        self._volumes[_key(claim)] = made
+        self._sync(volume)
         return made
+
+    def _unbound(self, volume: Object, claim: Object, prime: Object, why: str) -> None:
+        """Say that the provisioner makes no volume: CDI copies that event (util.go:2256-2395)."""
+        self.kubernetes.event(prime, "ProvisioningFailed", why)
+        told = f"[{prime['metadata']['name']}] : {why}"
+        self.kubernetes.event(claim, "ProvisioningFailed", told)
+        bound = objects.BOUND
+        self._mark(claim, {bound: "false", f"{bound}.reason": "Pending", f"{bound}.message": why})
+        self._sync(volume)
 
     async def _fill(self, volume: _Volume) -> None:
         """Run upload pods until one succeeds; one that was killed is followed by another."""
         while True:
             pod = self.kubernetes.create("pods", objects.pod(volume.prime))
-            self.kubernetes.create("persistentvolumeclaims", objects.scratch(volume.prime, pod))
-            if await self._run(volume, pod):
+            new = objects.scratch(volume.prime, pod)
+            scratch = self.kubernetes.create("persistentvolumeclaims", new)
+            if await self._run(volume, pod, scratch):
                 return
 
-    async def _run(self, volume: _Volume, pod: Object) -> bool:
+    async def _run(self, volume: _Volume, pod: Object, scratch: Object) -> bool:
         """Run one pod; return whether nothing is left to do."""
-        server = await self._start(volume, pod)
+        server, restarts = await self._start(volume, pod, scratch), 0
         while True:
-            self._ready(volume, pod)
+            container = objects.container(restarts, server.termination, running={})
+            self._says(volume, pod, "Running", container)
             code = await volume.exits.get()
             if code == 0:
-                await self._succeed(volume, pod, server)
-                return True
+                await self._succeed(volume, pod, server, restarts)
             if code == KILLED:
-                self._delete(pod)
+                self._delete("pods", pod)
                 return False
-            if code == FAILED:
+            if code in (0, FAILED):
                 return True
-            volume.restarts += 1
-            self._says(volume, pod, "Running", (False, "Error", server.termination))
-            await self.restarting.wait()
-            server.restart()
+            restarts += 1
+            await self._restart(volume, pod, server, restarts)
 
-    async def _start(self, volume: _Volume, pod: Object) -> UploadServer:
-        volume.restarts = 0
+    async def _restart(
+        self, volume: _Volume, pod: Object, server: UploadServer, restarts: int
+    ) -> None:
+        """Go through the end of a container and kubelet's back-off."""
+        last = server.termination
+        ended = {"exitCode": 1, "reason": "Error", "message": last}
+        container = objects.container(restarts - 1, last, terminated=ended)
+        self._says(volume, pod, "Running", container)
+        waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed"}
+        container = objects.container(restarts, last, waiting=waiting)
+        self._says(volume, pod, "Running", container)
+        await self.restarting.wait()
+        server.restart()
+
+    async def _start(self, volume: _Volume, pod: Object, scratch: Object) -> UploadServer:
+        await self._schedule(volume, pod, scratch)
         reason, message = self.pod_waits
-        self._says(volume, pod, "Pending", (False, reason or "ContainerCreating", message))
-        if reason:
-            self.kubernetes.event(pod, reason, message)
+        waiting = {"reason": reason, "message": message}
+        self._says(volume, pod, "Pending", objects.container(0, "", waiting=waiting))
+        if reason != "ContainerCreating":
+            self.kubernetes.event(pod, "Failed", message)
         await self.scheduling.wait()
-        meta = volume.object["metadata"]
         server = UploadServer(
-            self._folder(meta["namespace"], meta["name"]),
+            self._folder(*_key(volume.object)),
             size=volume.size,
             overhead=volume.overhead,
             block=volume.block,
@@ -296,61 +341,72 @@ class Cdi:
         self.servers[volume.key] = server
         return server
 
-    def _ready(self, volume: _Volume, pod: Object) -> None:
-        self._says(volume, pod, "Running", (True, "Pod is running", ""))
+    async def _schedule(self, volume: _Volume, pod: Object, scratch: Object) -> None:
+        """Find a node for the pod, once its claims are bound."""
+        why = self.unschedulable
+        if self.no_scratch:
+            why = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims"
+            self.kubernetes.event(scratch, "ProvisioningFailed", self.no_scratch)
+        if why:
+            scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+            told = {"conditions": [{**scheduled, "message": why}]}
+            self.kubernetes.apply("pods", *_key(pod), {"status": told})
+            self.kubernetes.event(pod, "FailedScheduling", why)
+            self._says(volume, pod, "Pending")
+            await self.scheduling.wait()
+        self._apply(scratch, {"status": {"phase": "Bound"}})
 
-    async def _succeed(self, volume: _Volume, pod: Object, server: UploadServer) -> None:
-        """Give the volume to the claim."""
-        self._says(volume, pod, "Succeeded", (False, "Completed", "Upload Complete"))
-        await self.rebinding.wait()
+    async def _succeed(
+        self, volume: _Volume, pod: Object, server: UploadServer, restarts: int
+    ) -> None:
+        """Give the volume to the claim; the DataVolume has succeeded before that is done."""
+        ended = {"exitCode": 0, "reason": "Completed", "message": "Upload Complete"}
         name = f"pvc-{volume.prime['metadata']['uid']}"
         capacity = {"storage": str(volume.size)}
         spec = {"capacity": capacity, "accessModes": volume.claim["spec"]["accessModes"]}
         self.kubernetes.create("persistentvolumes", {"metadata": {"name": name}, "spec": spec})
+        container = objects.container(restarts, "", terminated=ended)
+        self._mark(volume.claim, {PRIME: None})
+        self._says(volume, pod, "Succeeded", container)
+        await self.binding.wait()
         bound = {"phase": "Bound", "capacity": capacity}
         self._apply(volume.claim, {"spec": {"volumeName": name}, "status": bound})
-        self._delete(volume.prime)
-        shutil.rmtree(server.scratch.parent, ignore_errors=True)
-        done = (False, "Completed", "Upload Complete")
-        self._phase(volume.object, "Succeeded", done, bound=True)
-        what = f"Successfully uploaded into {volume.claim['metadata']['name']}"
-        self.kubernetes.event(volume.object, "UploadSucceeded", what, "Normal")
+        self._delete("persistentvolumeclaims", volume.prime)
+        source = volume.claim["spec"]["dataSourceRef"]["name"]
+        namespace = volume.key[0]
+        self.kubernetes.delete("volumeuploadsources", namespace, source)
+        await asyncio.to_thread(shutil.rmtree, server.scratch.parent, ignore_errors=True)
+        self._sync(volume.object)
 
     # --- what the API shows
 
     def _says(
-        self, volume: _Volume, pod: Object, phase: str, running: tuple[bool, str, str]
+        self, volume: _Volume, pod: Object, phase: str, container: Object | None = None
     ) -> None:
-        """Write on pod, claims and DataVolume how the pod does."""
-        ready, reason, message = running
-        state = objects.container(ready, volume.restarts, message, self.pod_waits)
-        ready_condition = {"type": "Ready", "status": str(ready)}
-        status = {"phase": phase, "conditions": [ready_condition], "containerStatuses": [state]}
-        self.kubernetes.apply("pods", *_key(pod), {"status": status})
-        annotations = objects.written(
-            phase, ready=ready, restarts=volume.restarts, reason=reason, message=message
-        )
+        """Write how the pod does: on itself, on both claims, on the DataVolume."""
+        now: Object = {"phase": phase}
+        if container:
+            ready = {"type": "Ready", "status": str(container["ready"])}
+            now |= {"conditions": [ready], "containerStatuses": [container]}
+        whole = self.kubernetes.apply("pods", *_key(pod), {"status": now})
+        marks = objects.marks(whole)
         for claim in (volume.prime, volume.claim):
-            self._apply(claim, {"metadata": {"annotations": annotations}})
-        if phase != "Succeeded":
-            shown = "UploadReady" if ready else "UploadScheduled"
-            self._phase(volume.object, shown, running, volume.restarts)
+            self._mark(claim, marks)
+        self._sync(volume.object)
 
-    def _phase(
-        self,
-        volume: Object,
-        phase: str,
-        running: tuple[bool, str, str],
-        restarts: int | None = None,
-        *,
-        bound: bool = False,
-    ) -> None:
-        name, now = volume["metadata"]["name"], self.kubernetes.store.stamp()
-        status: Object = {"phase": phase, "progress": "N/A", "claimName": name}
-        status["conditions"] = objects.conditions(name, bound, running, now)
-        if restarts is not None:
-            status["restartCount"] = restarts
-        self.kubernetes.apply("datavolumes", *_key(volume), {"status": status})
+    def _sync(self, volume: Object, *, waits: bool = False) -> None:
+        """Give a DataVolume the status that follows from its claims, and the events of it."""
+        key = _key(volume)
+        before = self.kubernetes.get("datavolumes", *key).get("status") or {}
+        claim = self.kubernetes.find("persistentvolumeclaims", *key)
+        prime = None
+        if claim:
+            named = key[0], f"prime-{claim['metadata']['uid']}"
+            prime = self.kubernetes.find("persistentvolumeclaims", *named)
+        after = status.status(before, claim, prime, waits, self.kubernetes.store.stamp())
+        self.kubernetes.apply("datavolumes", *key, {"status": after})
+        for kind, reason, message in status.events(key[1], before, after):
+            self.kubernetes.event(volume, reason, message, kind)
 
     # --- faults
 
@@ -359,34 +415,34 @@ class Cdi:
         await self.server(namespace, name).kill()
 
     async def fail_pod(self, namespace: str, name: str) -> None:
-        """Let the upload pod end as Failed: an event, and the phase stays (A5)."""
-        volume = self._volumes[namespace, name]
+        """Let the upload pod end as Failed: an event, and no phase says so (A5)."""
+        volume, server = self._volumes[namespace, name], self.server(namespace, name)
         pod = self.kubernetes.get("pods", namespace, f"cdi-upload-{volume.key[1]}")
-        server = self.server(namespace, name)
         server.exited = lambda code: None
         await server.kill()
         volume.exits.put_nowait(FAILED)
-        self._says(volume, pod, "Failed", (False, "Error", "the pod failed"))
-        self.kubernetes.event(volume.object, "UploadFailed", f"Upload into {name} failed")
+        ended = {"exitCode": 1, "reason": "Error", "message": "the node went"}
+        container = objects.container(0, "", terminated=ended)
+        self._says(volume, pod, "Failed", container)
+        self.kubernetes.event(volume.claim, "UploadFailed", f"Upload into {name} failed")
 
     def lose_claim(self, namespace: str, name: str) -> None:
         """Let the claim lose its volume: the one way to the phase Failed (A5)."""
         claim = self.kubernetes.get("persistentvolumeclaims", namespace, name)
         self._apply(claim, {"status": {"phase": "Lost"}})
-        why = "The PVC lost its volume"
-        volume = self.kubernetes.get("datavolumes", namespace, name)
-        self._phase(volume, "Failed", (False, "ClaimLost", why))
-        self.kubernetes.event(volume, "ClaimLost", why)
+        self._sync(claim)
 
     # --- the API
+
+    def _mark(self, claim: Object, annotations: Mapping[str, str | None]) -> None:
+        self._apply(claim, {"metadata": {"annotations": dict(annotations)}})
 
     def _apply(self, claim: Object, patch: Object) -> None:
         self.kubernetes.apply("persistentvolumeclaims", *_key(claim), patch)
 
-    def _delete(self, found: Object) -> None:
-        plural = {"Pod": "pods", "PersistentVolumeClaim": "persistentvolumeclaims"}[found["kind"]]
+    def _delete(self, resource: str, found: Object) -> None:
         with contextlib.suppress(Refused):
-            self.kubernetes.delete(plural, *_key(found))
+            self.kubernetes.delete(resource, *_key(found))
 
 
 def _key(found: Object) -> Key:
