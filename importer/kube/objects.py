@@ -32,7 +32,9 @@ class Owner(_Part, frozen=True, kw_only=True):
 class Metadata(_Part, frozen=True, kw_only=True):
     """What every object has."""
 
-    name: str
+    name: str = ""
+    """Empty in what is never stored: nobody makes a name of its ``generateName``."""
+
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
@@ -189,6 +191,52 @@ class StorageProfile(View, frozen=True, kw_only=True):
     """``storageprofiles.cdi.kubevirt.io``, of the same name as its storage class."""
 
     status: StorageProfileStatus = StorageProfileStatus()
+
+
+class CdiConfigSpec(_Part, frozen=True, kw_only=True):
+    """What the administrator wants."""
+
+    upload_proxy_url_override: str = msgspec.field(name="uploadProxyURLOverride", default="")
+
+
+class Overhead(_Part, frozen=True, kw_only=True):
+    """Share of a file system that is kept free, as ``0.06``."""
+
+    all_classes: str = msgspec.field(name="global", default="")
+    storage_class: dict[str, str] = {}
+
+
+class CdiConfigStatus(_Part, frozen=True, kw_only=True):
+    """What CDI made of it (types.go, CDIConfigStatus)."""
+
+    upload_proxy_url: str = msgspec.field(name="uploadProxyURL", default="")
+    """Often without its scheme."""
+
+    upload_proxy_ca: str = msgspec.field(name="uploadProxyCA", default="")
+    scratch_space_storage_class: str = ""
+    filesystem_overhead: Overhead = Overhead()
+
+
+class CdiConfig(View, frozen=True, kw_only=True):
+    """``cdiconfigs.cdi.kubevirt.io``: one, called ``config``."""
+
+    spec: CdiConfigSpec = CdiConfigSpec()
+    status: CdiConfigStatus = CdiConfigStatus()
+
+    @property
+    def upload_proxy(self) -> str:
+        """The upload proxy's URL as it is for clients outside; empty where it has none."""
+        url = self.spec.upload_proxy_url_override or self.status.upload_proxy_url
+        return url if not url or "://" in url else f"https://{url}"
+
+    def overhead(self, storage_class: str) -> float:
+        """Return the share of a file system volume of that class that CDI keeps free."""
+        found = self.status.filesystem_overhead
+        text = found.storage_class.get(storage_class) or found.all_classes or "0.06"
+        try:
+            return float(text)
+        except ValueError as exc:
+            raise ClusterRefused(f"CDIConfig: {text!r} is no share of a file system") from exc
 
 
 class UploadToken(_Part, frozen=True, kw_only=True):
