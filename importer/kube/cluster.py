@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import aiohttp
+import structlog
 
 from importer.config import Kubernetes
 from importer.errors import (
@@ -28,6 +29,8 @@ from importer.kube.answers import About, Changed, Expired, Later, Renew
 from importer.kube.connection import Connection, connect
 from importer.kube.patience import Patience
 from importer.kube.resources import Resource
+
+log = structlog.get_logger()
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -253,6 +256,7 @@ class Cluster:
             except Later as exc:
                 if lost is not None:
                     lost.append(exc)
+                log.info("trying again", what=f"{about.verb} {about}", error=str(exc))
                 if not await patience.pause(exc.seconds):
                     raise answers.unavailable(about, self.address, patience.waited, exc) from exc
 
