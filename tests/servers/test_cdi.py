@@ -323,15 +323,22 @@ async def test_ingress_page(tmp_path: Path, disk: Path, authority: Authority) ->
         await user.phase("Succeeded")
 
 
-async def test_deleting_leaves_nothing(tmp_path: Path, authority: Authority) -> None:
-    """Claims, pods and files go with the DataVolume."""
+@pytest.mark.parametrize("phase", ["UploadReady", "Succeeded"])
+async def test_deleting_leaves_nothing(
+    phase: str, tmp_path: Path, disk: Path, authority: Authority
+) -> None:
+    """Claims, volumes, pods and files go with the DataVolume."""
     async with client(tmp_path, authority) as user:
         user.create()
         await user.phase("UploadReady")
+        if phase == "Succeeded":
+            await user.upload(disk)
+            await user.phase(phase)
+            await user.bound()
         user.kubernetes.delete("datavolumes", "default", "vol")
-        assert user.kubernetes.all("persistentvolumeclaims") == []
-        assert user.kubernetes.all("pods") == []
         await until(lambda: not user.cdi.volume("default", "vol").parent.exists())
+        for left in ("persistentvolumeclaims", "persistentvolumes", "pods", "volumeuploadsources"):
+            assert user.kubernetes.all(left) == []
 
 
 async def test_token_is_as_recorded(tmp_path: Path, authority: Authority) -> None:

@@ -73,6 +73,11 @@ class _Volume:
         """Namespace and name of the claim that is written."""
         return self.prime["metadata"]["namespace"], self.prime["metadata"]["name"]
 
+    @property
+    def made(self) -> str:
+        """Name of the PersistentVolume."""
+        return f"pvc-{self.prime['metadata']['uid']}"
+
 
 @dataclass
 class Cdi:
@@ -209,6 +214,8 @@ class Cdi:
         volume = self._volumes.pop(key, None)
         if volume and (server := self.servers.pop(volume.key, None)):
             await server.kill()
+            with contextlib.suppress(Refused):  # the upload had not come so far
+                self.kubernetes.delete("persistentvolumes", "", volume.made)
         folder = self._folder(*key)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -361,16 +368,16 @@ class Cdi:
     ) -> None:
         """Give the volume to the claim; the DataVolume has succeeded before that is done."""
         ended = {"exitCode": 0, "reason": "Completed", "message": "Upload Complete"}
-        name = f"pvc-{volume.prime['metadata']['uid']}"
         capacity = {"storage": str(volume.size)}
         spec = {"capacity": capacity, "accessModes": volume.claim["spec"]["accessModes"]}
-        self.kubernetes.create("persistentvolumes", {"metadata": {"name": name}, "spec": spec})
+        new = {"metadata": {"name": volume.made}, "spec": spec}
+        self.kubernetes.create("persistentvolumes", new)
         container = objects.container(restarts, "", terminated=ended)
         self._mark(volume.claim, {PRIME: None})
         self._says(volume, pod, "Succeeded", container)
         await self.binding.wait()
         bound = {"phase": "Bound", "capacity": capacity}
-        self._apply(volume.claim, {"spec": {"volumeName": name}, "status": bound})
+        self._apply(volume.claim, {"spec": {"volumeName": volume.made}, "status": bound})
         self._delete("persistentvolumeclaims", volume.prime)
         source = volume.claim["spec"]["dataSourceRef"]["name"]
         namespace = volume.key[0]

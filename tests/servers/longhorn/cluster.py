@@ -208,7 +208,7 @@ class Longhorn:
         meta, spec = image["metadata"], image["spec"]
         fields = self.tries.pop(0) if self.tries else {}
         fields = {"port": self.data_source_port, "sync_port": self.data_source_port + 1, **fields}
-        while True:
+        for _ in range(10):
             source = DataSource(
                 self.root / meta["uid"],
                 meta["name"],
@@ -222,6 +222,7 @@ class Longhorn:
             )
             with contextlib.suppress(OSError):  # another process has that address
                 return await source.__aenter__()
+        raise RuntimeError(f"port {fields['port']} is taken at every address: is it at 0.0.0.0?")
 
     # --- what the API shows
 

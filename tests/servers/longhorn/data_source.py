@@ -123,8 +123,12 @@ class DataSource:
         await self.begin()
         front = Listening(self.app(), self.host, self.port)
         back = Listening(self.sync_app(), self.host, self.sync_port)
-        for listener in (front, back):
-            self._listeners.append(await listener.__aenter__())
+        try:
+            for listener in (front, back):
+                self._listeners.append(await listener.__aenter__())
+        except OSError:
+            await self.kill()
+            raise
         self.port, self.sync_port = front.port, back.port
         return self
 
