@@ -18,8 +18,7 @@ from importer.errors import (
     TargetBusy,
     TargetError,
 )
-from importer.kube import cluster as cluster_module
-from importer.kube.cluster import Cluster
+from importer.kube.cluster import CONFLICTS, PAGE, Cluster
 from importer.kube.resources import CLAIMS, DATA_VOLUMES, PODS, UPLOAD_TOKEN_REQUESTS
 from tests.servers import kubernetes
 from tests.servers.kubernetes import FakeKubernetes, Refused, Rule, denied
@@ -124,7 +123,7 @@ async def test_conflicts_without_end(cluster: Cluster, fake: FakeKubernetes) -> 
 
     with pytest.raises(TargetBusy, match="the object has been modified"):
         await cluster.change(DATA_VOLUMES, "default", "a", change)
-    assert sum(call.verb == "update" for call in fake.calls) == cluster_module.CONFLICTS
+    assert sum(call.verb == "update" for call in fake.calls) == CONFLICTS
 
 
 async def test_quota_race_is_tried_again(cluster: Cluster, fake: FakeKubernetes) -> None:
@@ -155,29 +154,29 @@ async def test_delete_of_what_finalizers_hold(cluster: Cluster, fake: FakeKubern
         assert held["metadata"]["finalizers"] == ["x"]
 
 
-async def test_lists_come_in_pages(
-    cluster: Cluster, fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def pods(fake: FakeKubernetes, count: int) -> list[str]:
+    """Make so many pods and return their names, in order."""
+    names = [f"p{number:04}" for number in range(count)]
+    for name in names:
+        fake.create("pods", {"metadata": {"name": name, "labels": {"a": "b"}}})
+    return names
+
+
+async def test_lists_come_in_pages(cluster: Cluster, fake: FakeKubernetes) -> None:
     """All pages of a list are read; built-in kinds get the head that their items lack."""
-    monkeypatch.setattr(cluster_module, "PAGE", 2)
-    for number in range(5):
-        fake.create("pods", {"metadata": {"name": f"p{number}", "labels": {"a": "b"}}})
+    names = pods(fake, 2 * PAGE + 1)
     found = await cluster.all(PODS, "default", labels="a=b")
-    assert [one["metadata"]["name"] for one in found] == [f"p{number}" for number in range(5)]
+    assert [one["metadata"]["name"] for one in found] == names
     assert {(one["kind"], one["apiVersion"]) for one in found} == {("Pod", "v1")}
     assert len(fake.calls) == 3
 
 
-async def test_history_forgotten_between_pages(
-    cluster: Cluster, fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_history_forgotten_between_pages(cluster: Cluster, fake: FakeKubernetes) -> None:
     """A list whose version is forgotten half-way is begun anew, and has everything once."""
-    monkeypatch.setattr(cluster_module, "PAGE", 2)
-    for number in range(3):
-        fake.create("pods", {"metadata": {"name": f"p{number}"}})
+    names = pods(fake, PAGE + 1)
     fault = fake.fail(status=410, verb="list", skip=1)
     found = await cluster.all(PODS)
-    assert [one["metadata"]["name"] for one in found] == ["p0", "p1", "p2"]
+    assert [one["metadata"]["name"] for one in found] == names
     assert fault.met.is_set()
 
 

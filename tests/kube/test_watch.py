@@ -1,6 +1,7 @@
 """A watch knows the objects as they are, whatever happens to its connection."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -190,6 +191,48 @@ async def test_forgotten_again_and_again(cluster: Cluster, fake: FakeKubernetes)
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
             await seen.until(lambda found: "a" in found)
     assert len(fake.calls) < 30
+
+
+def shake(fake: FakeKubernetes, chance: random.Random) -> None:
+    """Do something to the objects or to the watches of them."""
+    names = [one["metadata"]["name"] for one in fake.all("datavolumes")]
+    name = f"n{chance.randrange(6)}"
+    if name not in names:
+        fake.create("datavolumes", volume(name, v="new"))
+    elif chance.random() < 0.3:
+        fake.delete("datavolumes", "default", name)
+    else:
+        label(fake, name, str(chance.random()))
+    trouble = chance.choice([None] * 12 + [fake.cut_watches, fake.end_watches])
+    if chance.random() < 0.03:
+        trouble = fake.expire_watches
+    if trouble:
+        trouble()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_known_is_what_is_so(
+    cluster: Cluster, fake: FakeKubernetes, seed: int
+) -> None:
+    """After any number of changes, breaks, ends and forgotten versions, a watch knows the truth."""
+    cluster.settings = Kubernetes(timeout=5.0, patience=60.0)
+    chance = random.Random(seed)
+    async with watching(cluster) as seen:
+        going = asyncio.create_task(seen.until(lambda found: "last" in found))
+        await fake.watched()
+        for number in range(120):
+            shake(fake, chance)
+            if number % 10 == 0:
+                await fake.watched()
+            await asyncio.sleep(0)
+        fake.create("datavolumes", volume("last"))
+        known = await going
+    truth = {
+        one["metadata"]["name"]: one["metadata"]["labels"].get("v", "")
+        for one in fake.all("datavolumes")
+    }
+    assert known == truth
+    assert len(known) > 1
 
 
 async def test_credentials_that_end_while_watching(cluster: Cluster, fake: FakeKubernetes) -> None:
