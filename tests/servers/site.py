@@ -72,7 +72,7 @@ async def site(
         kubernetes.create("storageprofiles", profile)
     async with (
         Longhorn(kubernetes, root / "longhorn", **longhorn or {}) as images,
-        Cdi(kubernetes, root / "cdi", authority, **cdi or {}) as volumes,
+        Cdi(kubernetes, root / "cdi", authority=authority, **cdi or {}) as volumes,
         serving(kubernetes, authority) as api,
     ):
         config = api.kubeconfig(root / "kubeconfig")

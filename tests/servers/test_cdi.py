@@ -117,7 +117,7 @@ async def client(root: Path, authority: Authority, **fields: Any) -> AsyncIterat
     kubernetes.create("storageclasses", {"metadata": {"name": "lvm"}, **late})
     kubernetes.create("storageclasses", {"metadata": {"name": "odd"}, "provisioner": "x.example"})
     async with (
-        Cdi(kubernetes, root / "cdi", authority, **fields) as cdi,
+        Cdi(kubernetes, root / "cdi", authority=authority, **fields) as cdi,
         serving(kubernetes) as cluster,
         aiohttp.ClientSession() as http,
     ):

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.servers.cdi import claims, objects, status, token
+from tests.servers.cdi.filling import FAILED, Filling, Volume, key_of
 from tests.servers.cdi.upload_proxy import PRIME, Key, UploadProxy
-from tests.servers.cdi.upload_server import KILLED, UploadServer
+from tests.servers.cdi.upload_server import UploadServer
 from tests.servers.certificates import Authority
 from tests.servers.kubernetes import FakeKubernetes, Object, Refused, User, denied
 from tests.servers.listening import Listening
@@ -22,8 +23,6 @@ from tests.servers.tasks import Tasks
 
 WEBHOOK = "datavolume-validate.cdi.kubevirt.io"
 BUNDLE = "cdi-uploadproxy-signer-bundle"
-FAILED = -1
-"""Instead of an exit code: no other pod follows."""
 
 
 class _NoClaim(Exception):
@@ -57,73 +56,24 @@ class _Claims(Mapping[Key, Object]):
 
 
 @dataclass
-class _Volume:
-    """One DataVolume that is being filled."""
-
-    object: Object
-    claim: Object
-    prime: Object
-    block: bool
-    size: int
-    overhead: float
-    exits: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
-
-    @property
-    def key(self) -> Key:
-        """Namespace and name of the claim that is written."""
-        return self.prime["metadata"]["namespace"], self.prime["metadata"]["name"]
-
-    @property
-    def made(self) -> str:
-        """Name of the PersistentVolume."""
-        return f"pvc-{self.prime['metadata']['uid']}"
-
-
-@dataclass
-class Cdi:
+class Cdi(Filling):
     """CDI's controllers, its token API and its upload proxy."""
 
-    kubernetes: FakeKubernetes
-    root: Path
-    authority: Authority
+    authority: Authority = field(kw_only=True)
     """Signs the proxy's certificate; the cluster has it in a ConfigMap."""
 
     host: str = "127.0.0.1"
-    tries: list[dict[str, Any]] = field(default_factory=list)
-    """Fields of the next upload servers, one dict each, as ``{"kill_after": 4096}``."""
-
     unprovisionable: dict[str, str] = field(default_factory=dict)
     """Storage class → why it makes no volumes: an event ``ProvisioningFailed``."""
 
     exceeded_quota: str = ""
     """Why the namespace takes no more claims."""
 
-    pod_waits: tuple[str, str] = ("ContainerCreating", "")
-    """Reason and message of what holds pods back, as ``("ImagePullBackOff", "...")``."""
-
-    unschedulable: str = ""
-    """What the scheduler says of pods that it finds no node for."""
-
-    no_scratch: str = ""
-    """Why there is no volume for scratch space; pods then wait for it."""
-
-    scheduling: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to keep pods from running."""
-
-    restarting: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to hold containers in kubelet's back-off."""
-
-    binding: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to hold claims unbound although their DataVolume has succeeded."""
-
     def __post_init__(self) -> None:
-        for gate in (self.scheduling, self.restarting, self.binding):
-            gate.set()
-        self.servers: dict[Key, UploadServer] = {}
+        super().__post_init__()
         self.proxy = UploadProxy(_Claims(self.kubernetes), self.servers)
         self._tasks = Tasks()
         self._lives: dict[Key, asyncio.Task[Any]] = {}
-        self._volumes: dict[Key, _Volume] = {}
         tls = self.authority.server("cdi-uploadproxy", self.host, "localhost")
         self._listening = Listening(self.proxy.app(), self.host, tls=tls)
 
@@ -154,9 +104,6 @@ class Cdi:
     def server(self, namespace: str, name: str) -> UploadServer:
         """Return the upload server of a DataVolume."""
         return self.servers[self._volumes[namespace, name].key]
-
-    def _folder(self, namespace: str, name: str) -> Path:
-        return self.root / namespace / name
 
     # --- what is installed
 
@@ -235,11 +182,11 @@ class Cdi:
         told = why.reason, str(why)
         conditions = status.conditions(why.phase, None, told, self.kubernetes.store.stamp())
         now = {"status": {"phase": why.phase, "conditions": conditions}}
-        self.kubernetes.apply("datavolumes", *_key(volume), now)
+        self.kubernetes.apply("datavolumes", *key_of(volume), now)
         for message in why.messages:
             self.kubernetes.event(volume, why.reason, message)
 
-    def _claim(self, volume: Object) -> _Volume | None:
+    def _claim(self, volume: Object) -> Volume | None:
         """Make the claims; return None when they wait for something."""
         cls = claims.storage_class(self.kubernetes, volume)
         if cls is None:
@@ -265,7 +212,7 @@ class Cdi:
 
     def _provision(
         self, volume: Object, claim: Object, prime: Object, cls: Object
-    ) -> _Volume | None:
+    ) -> Volume | None:
         spec = claim["spec"]
         if why := self.unprovisionable.get(spec["storageClassName"]):
             self._unbound(volume, claim, prime, why)
@@ -274,8 +221,8 @@ class Cdi:
         self._apply(prime, {"status": {"phase": "Bound", "capacity": capacity}})
         block = spec["volumeMode"] == "Block"
         share = 0.0 if block else claims.overhead(self.kubernetes, cls)
-        made = _Volume(volume, claim, prime, block, int(capacity["storage"]), share)
-        self._volumes[_key(claim)] = made
+        made = Volume(volume, claim, prime, block, int(capacity["storage"]), share)
+        self._volumes[key_of(claim)] = made
         self._sync(volume)
         return made
 
@@ -287,133 +234,6 @@ class Cdi:
         bound = objects.BOUND
         self._mark(claim, {bound: "false", f"{bound}.reason": "Pending", f"{bound}.message": why})
         self._sync(volume)
-
-    async def _fill(self, volume: _Volume) -> None:
-        """Run upload pods until one succeeds; one that was killed is followed by another."""
-        while True:
-            pod = self.kubernetes.create("pods", objects.pod(volume.prime))
-            new = objects.scratch(volume.prime, pod)
-            scratch = self.kubernetes.create("persistentvolumeclaims", new)
-            if await self._run(volume, pod, scratch):
-                return
-
-    async def _run(self, volume: _Volume, pod: Object, scratch: Object) -> bool:
-        """Run one pod; return whether nothing is left to do."""
-        server, restarts = await self._start(volume, pod, scratch), 0
-        while True:
-            container = objects.container(restarts, server.termination, running={})
-            self._says(volume, pod, "Running", container)
-            code = await volume.exits.get()
-            if code == 0:
-                await self._succeed(volume, pod, server, restarts)
-            if code == KILLED:
-                self._delete("pods", pod)
-                return False
-            if code in (0, FAILED):
-                return True
-            restarts += 1
-            await self._restart(volume, pod, server, restarts)
-
-    async def _restart(
-        self, volume: _Volume, pod: Object, server: UploadServer, restarts: int
-    ) -> None:
-        """Go through the end of a container and kubelet's back-off."""
-        last = server.termination
-        ended = {"exitCode": 1, "reason": "Error", "message": last}
-        container = objects.container(restarts - 1, last, terminated=ended)
-        self._says(volume, pod, "Running", container)
-        waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed"}
-        container = objects.container(restarts, last, waiting=waiting)
-        self._says(volume, pod, "Running", container)
-        await self.restarting.wait()
-        server.restart()
-
-    async def _start(self, volume: _Volume, pod: Object, scratch: Object) -> UploadServer:
-        await self._schedule(volume, pod, scratch)
-        reason, message = self.pod_waits
-        waiting = {"reason": reason, "message": message}
-        self._says(volume, pod, "Pending", objects.container(0, "", waiting=waiting))
-        if reason != "ContainerCreating":
-            self.kubernetes.event(pod, "Failed", message)
-        await self.scheduling.wait()
-        server = UploadServer(
-            self._folder(*_key(volume.object)),
-            size=volume.size,
-            overhead=volume.overhead,
-            block=volume.block,
-            preallocation=bool(volume.object["spec"].get("preallocation")),
-            exited=volume.exits.put_nowait,
-            **(self.tries.pop(0) if self.tries else {}),
-        )
-        self.servers[volume.key] = server
-        return server
-
-    async def _schedule(self, volume: _Volume, pod: Object, scratch: Object) -> None:
-        """Find a node for the pod, once its claims are bound."""
-        why = self.unschedulable
-        if self.no_scratch:
-            why = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims"
-            self.kubernetes.event(scratch, "ProvisioningFailed", self.no_scratch)
-        if why:
-            scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-            told = {"conditions": [{**scheduled, "message": why}]}
-            self.kubernetes.apply("pods", *_key(pod), {"status": told})
-            self.kubernetes.event(pod, "FailedScheduling", why)
-            self._says(volume, pod, "Pending")
-            await self.scheduling.wait()
-        self._apply(scratch, {"status": {"phase": "Bound"}})
-
-    async def _succeed(
-        self, volume: _Volume, pod: Object, server: UploadServer, restarts: int
-    ) -> None:
-        """Give the volume to the claim; the DataVolume has succeeded before that is done."""
-        ended = {"exitCode": 0, "reason": "Completed", "message": "Upload Complete"}
-        capacity = {"storage": str(volume.size)}
-        spec = {"capacity": capacity, "accessModes": volume.claim["spec"]["accessModes"]}
-        new = {"metadata": {"name": volume.made}, "spec": spec}
-        self.kubernetes.create("persistentvolumes", new)
-        container = objects.container(restarts, "", terminated=ended)
-        self._mark(volume.claim, {PRIME: None})
-        self._says(volume, pod, "Succeeded", container)
-        await self.binding.wait()
-        bound = {"phase": "Bound", "capacity": capacity}
-        self._apply(volume.claim, {"spec": {"volumeName": volume.made}, "status": bound})
-        self._delete("persistentvolumeclaims", volume.prime)
-        source = volume.claim["spec"]["dataSourceRef"]["name"]
-        namespace = volume.key[0]
-        self.kubernetes.delete("volumeuploadsources", namespace, source)
-        await asyncio.to_thread(shutil.rmtree, server.scratch.parent, ignore_errors=True)
-        self._sync(volume.object)
-
-    # --- what the API shows
-
-    def _says(
-        self, volume: _Volume, pod: Object, phase: str, container: Object | None = None
-    ) -> None:
-        """Write how the pod does: on itself, on both claims, on the DataVolume."""
-        now: Object = {"phase": phase}
-        if container:
-            ready = {"type": "Ready", "status": str(container["ready"])}
-            now |= {"conditions": [ready], "containerStatuses": [container]}
-        whole = self.kubernetes.apply("pods", *_key(pod), {"status": now})
-        marks = objects.marks(whole)
-        for claim in (volume.prime, volume.claim):
-            self._mark(claim, marks)
-        self._sync(volume.object)
-
-    def _sync(self, volume: Object, *, waits: bool = False) -> None:
-        """Give a DataVolume the status that follows from its claims, and the events of it."""
-        key = _key(volume)
-        before = self.kubernetes.get("datavolumes", *key).get("status") or {}
-        claim = self.kubernetes.find("persistentvolumeclaims", *key)
-        prime = None
-        if claim:
-            named = key[0], f"prime-{claim['metadata']['uid']}"
-            prime = self.kubernetes.find("persistentvolumeclaims", *named)
-        after = status.status(before, claim, prime, waits, self.kubernetes.store.stamp())
-        self.kubernetes.apply("datavolumes", *key, {"status": after})
-        for kind, reason, message in status.events(key[1], before, after):
-            self.kubernetes.event(volume, reason, message, kind)
 
     # --- faults
 
@@ -438,19 +258,3 @@ class Cdi:
         claim = self.kubernetes.get("persistentvolumeclaims", namespace, name)
         self._apply(claim, {"status": {"phase": "Lost"}})
         self._sync(claim)
-
-    # --- the API
-
-    def _mark(self, claim: Object, annotations: Mapping[str, str | None]) -> None:
-        self._apply(claim, {"metadata": {"annotations": dict(annotations)}})
-
-    def _apply(self, claim: Object, patch: Object) -> None:
-        self.kubernetes.apply("persistentvolumeclaims", *_key(claim), patch)
-
-    def _delete(self, resource: str, found: Object) -> None:
-        with contextlib.suppress(Refused):
-            self.kubernetes.delete(resource, *_key(found))
-
-
-def _key(found: Object) -> Key:
-    return found["metadata"]["namespace"], found["metadata"]["name"]

@@ -5,29 +5,22 @@ The steps and the words are those of facts, E1, E2 and E4. Its gates and faults 
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from tests.servers.clock import Clock
-from tests.servers.kubernetes import Change, FakeKubernetes, Object, Refused, denied
+from tests.servers.kubernetes import Change, FakeKubernetes, Object, Refused
 from tests.servers.listening import Listening
+from tests.servers.longhorn import objects
 from tests.servers.longhorn.data_source import DISK, DataSource
 from tests.servers.longhorn.manager import LonghornManager
+from tests.servers.longhorn.webhooks import Webhooks
 from tests.servers.tasks import Tasks
-
-WEBHOOK = "validator.longhorn.io"
-FINALIZER = "longhorn.io"
-NODE = "node-1"
-LONGEST_NAME = 40
-"""datastore/longhorn.go:45. Longer names are changed, silently."""
 
 _addresses: Iterator[int] = itertools.count()
 
@@ -70,13 +63,14 @@ class Longhorn:
     def __post_init__(self) -> None:
         for gate in (self.scheduling, self.transferring, self.removing):
             gate.set()
+        self._webhooks = Webhooks(self.kubernetes, self.namespace, self.v2)
         self._tasks = Tasks()
         self._sources: dict[str, DataSource] = {}
         self._lives: dict[str, asyncio.Task[Any]] = {}
         self._listening = Listening(self.manager.app())
 
     async def __aenter__(self) -> Self:
-        self.kubernetes.admit("backingimages", self._admit)
+        self.kubernetes.admit("backingimages", self._webhooks.admit)
         await self._listening.__aenter__()
         self._tasks.start(self._watch())
         return self
@@ -102,45 +96,8 @@ class Longhorn:
 
     def create(self, image: Object) -> Object:
         """Create a BackingImage as clients of the API do, past the webhooks."""
-        self._admit("create", image, None)
+        self._webhooks.admit("create", image, None)
         return self.kubernetes.create("backingimages", image)
-
-    # --- webhooks
-
-    def _admit(self, verb: str, new: Object, old: Object | None) -> None:
-        """Do what LHM: webhook/resources/backingimage/{mutator,validator}.go do."""
-        name = new["metadata"]["name"]
-        if verb == "create":
-            self._mutate(new)
-            self._validate(new)
-        elif verb == "delete" and self._used(name):
-            used = f"cannot delete backing image {name} since there are replicas using it"
-            raise denied(WEBHOOK, used, 422, "Invalid")
-
-    def _mutate(self, new: Object) -> None:
-        meta, spec = new["metadata"], new.setdefault("spec", {})
-        meta["name"] = corrected(meta["name"])
-        meta["finalizers"] = [FINALIZER]
-        spec["checksum"] = (spec.get("checksum") or "").strip()
-        spec["minNumberOfCopies"] = spec.get("minNumberOfCopies") or 1
-        spec["dataEngine"] = spec.get("dataEngine") or "v1"
-
-    def _validate(self, new: Object) -> None:
-        name, checksum = new["metadata"]["name"], new["spec"]["checksum"]
-        why = ""
-        if checksum and not re.fullmatch(r"[a-f0-9]{128}", checksum):
-            why = f"invalid checksum {checksum}"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]+", name):
-            why = f"invalid name {name}"
-        if new["spec"]["dataEngine"] == "v2" and not self.v2:
-            why = "v2 backing image is not supported"
-        if why:
-            raise denied(WEBHOOK, why, 422, "Invalid")
-
-    def _used(self, name: str) -> bool:
-        replicas = self.kubernetes.all("replicas", self.namespace)
-        labels = (one["metadata"].get("labels") or {} for one in replicas)
-        return any(one.get("longhorn.io/backing-image") == name for one in labels)
 
     # --- the controller
 
@@ -180,14 +137,14 @@ class Longhorn:
     async def _live(self, image: Object) -> None:
         """Make the data source and its pod, and let it take the file."""
         name = image["metadata"]["name"]
-        self._apply("backingimages", name, {"status": _unborn(image)})
-        self._create("backingimagedatasources", _data_source(image))
-        pod = self._create("pods", _pod(image))
+        self._apply("backingimages", name, {"status": objects.unborn(image)})
+        self._create("backingimagedatasources", objects.data_source(image))
+        pod = self._create("pods", objects.pod(image))
         self.manager.waiting.add(name)
         if not self.scheduling.is_set():
             self._pod_waits(pod)
         await self.scheduling.wait()
-        self._apply("pods", pod["metadata"]["name"], _RUNNING)
+        self._apply("pods", pod["metadata"]["name"], objects.RUNNING)
         source = await self._serve(image)
         self.manager.sources[name] = self._sources[name] = source
         self.manager.waiting.discard(name)
@@ -316,56 +273,7 @@ class Longhorn:
             self.kubernetes.delete(resource, self.namespace, name)
 
 
-_RUNNING = {
-    "status": {
-        "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True"}],
-        "containerStatuses": [{"name": "main", "ready": True, "restartCount": 0}],
-    }
-}
-
-
 def _address() -> str:
     """Return a loopback address of its own: a data source's port is the same for all."""
     number = next(_addresses)
     return f"127.{16 + os.getpid() % 200}.{number // 250 % 250}.{1 + number % 250}"
-
-
-def corrected(name: str) -> str:
-    """Return the name that Longhorn makes of one that is too long (util.AutoCorrectName)."""
-    if len(name) <= LONGEST_NAME:
-        return name.lower()
-    suffix = "-" + hashlib.sha512(name.encode()).hexdigest()[:8]
-    return name.lower()[: LONGEST_NAME - len(suffix)].rstrip("-") + suffix
-
-
-def _owned(image: Object) -> Object:
-    meta = image["metadata"]
-    owner = {"apiVersion": image["apiVersion"], "kind": image["kind"], "name": meta["name"]}
-    return {"ownerReferences": [{**owner, "uid": meta["uid"]}]}
-
-
-def _unborn(image: Object) -> Object:
-    sizes = {"size": 0, "virtualSize": 0, "realSize": 0}
-    named = {"ownerID": NODE, "uuid": uuid.uuid4().hex[:8], "checksum": ""}
-    return {**sizes, **named, "diskFileStatusMap": {}}
-
-
-def _data_source(image: Object) -> Object:
-    meta, spec = image["metadata"], image["spec"]
-    disk = {"diskUUID": DISK, "diskPath": "/var/lib/longhorn", "nodeID": NODE}
-    source = {"sourceType": spec["sourceType"], "parameters": spec.get("sourceParameters") or {}}
-    more = {"checksum": spec.get("checksum", ""), "uuid": meta["uid"][:8]}
-    whole = {**disk, **source, **more, "fileTransferred": False}
-    return {"metadata": {"name": meta["name"], **_owned(image)}, "spec": whole}
-
-
-def _pod(image: Object) -> Object:
-    name = image["metadata"]["name"]
-    labels = {"longhorn.io/component": "backing-image-data-source"}
-    labels["longhorn.io/backing-image-data-source"] = name
-    return {
-        "metadata": {"name": f"backing-image-ds-{name}", "labels": labels, **_owned(image)},
-        "spec": {"containers": [{"name": "main"}], "restartPolicy": "Never"},
-        "status": {"phase": "Pending"},
-    }
