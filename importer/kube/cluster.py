@@ -97,6 +97,14 @@ class Cluster:
         """Return the objects that match the selectors, in all namespaces or in one."""
         return (await self.listed(resource, namespace, labels=labels, fields=fields))[0]
 
+    async def everywhere(self, resource: Resource, *, labels: str) -> list[Object]:
+        """Return the objects that match in every namespace in which images may be made.
+
+        One request a namespace where they are configured: a role in each is enough then.
+        """
+        spaces = self.settings.namespaces or ("",)
+        return [one for space in spaces for one in await self.all(resource, space, labels=labels)]
+
     async def listed(
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:

@@ -27,7 +27,8 @@ SPEC = {"source": {"upload": {}}}
 
 
 def volume(name: str, **meta: Any) -> dict[str, Any]:
-    return DATA_VOLUMES.object({"name": name, "namespace": "default", **meta}, spec=SPEC)
+    metadata = {"name": name, "namespace": "default", **meta}
+    return DATA_VOLUMES.object(metadata, spec=SPEC)
 
 
 async def test_create_find_and_delete(cluster: Cluster) -> None:
@@ -328,6 +329,25 @@ async def test_names_lead_nowhere_else(cluster: Cluster, fake: FakeKubernetes) -
         assert await cluster.find(DATA_VOLUMES, "default", name) is None
     assert {call.resource for call in fake.calls} == {"datavolumes"}
     assert {call.subresource for call in fake.calls} == {""}
+
+
+async def test_found_in_every_namespace_that_is_allowed(
+    cluster: Cluster, fake: FakeKubernetes
+) -> None:
+    """With configured namespaces only these are asked, each by itself; else all at once."""
+    for namespace in ("default", "cdi", "kube-system"):
+        fake.create("datavolumes", volume("a", namespace=namespace, labels={"of": "us"}))
+        fake.create("datavolumes", volume("b", namespace=namespace))
+    for allowed, asked, found in (
+        ((), [""], ["cdi", "default", "kube-system"]),
+        (("default", "cdi"), ["default", "cdi"], ["default", "cdi"]),
+    ):
+        cluster.settings = Kubernetes(namespaces=allowed)
+        fake.calls.clear()
+        ours = await cluster.everywhere(DATA_VOLUMES, labels="of=us")
+        assert [one["metadata"]["namespace"] for one in ours] == found
+        assert {one["metadata"]["name"] for one in ours} == {"a"}
+        assert [call.namespace for call in fake.calls] == asked
 
 
 @pytest.mark.parametrize(("allowed", "fine"), [((), True), (("vms",), False), (("a", "b"), True)])
