@@ -188,7 +188,6 @@ async def test_stuck_volume_says_why(
 ) -> None:
     """What keeps an upload from being ready is in an event."""
     async with client(tmp_path, authority, **fields) as user:
-        user.cdi.scheduling.clear()
         user.create(**storage)
         await until(lambda: reason in user.reasons())
         await user.phase("", "Pending", "UploadScheduled")
@@ -339,6 +338,20 @@ async def test_deleting_leaves_nothing(
         await until(lambda: not user.cdi.volume("default", "vol").parent.exists())
         for left in ("persistentvolumeclaims", "persistentvolumes", "pods", "volumeuploadsources"):
             assert user.kubernetes.all(left) == []
+
+
+async def test_another_of_the_same_name(tmp_path: Path, disk: Path, authority: Authority) -> None:
+    """A DataVolume that follows one of its name at once has a volume of its own."""
+    async with client(tmp_path, authority) as user:
+        for _ in range(3):
+            user.create()
+            await user.phase("UploadReady")
+            user.kubernetes.delete("datavolumes", "default", "vol")
+        user.create()
+        await user.phase("UploadReady")
+        assert await user.upload(disk) == (200, "")
+        await user.bound()
+        assert compared(user.cdi.volume("default", "vol"), disk) == "Images are identical."
 
 
 async def test_token_is_as_recorded(tmp_path: Path, authority: Authority) -> None:

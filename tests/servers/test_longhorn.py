@@ -107,7 +107,6 @@ async def test_upload_too_early_or_twice_is_refused(tmp_path: Path, disk: Path) 
     """Before the pod runs, without an image, and after an upload: each has its own words."""
     async with longhorn(tmp_path, unschedulable="0/1 nodes are available") as running:
         assert "cannot find pod" in (await send(running, disk))[1]
-        running.scheduling.clear()
         running.create(backing_image())
         pod = "backing-image-ds-img"
         await running.kubernetes.until(

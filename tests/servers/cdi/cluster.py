@@ -98,8 +98,8 @@ class Cdi(Filling):
         return self._listening.url
 
     def volume(self, namespace: str, name: str) -> Path:
-        """Return the file that a DataVolume's volume is."""
-        return self._folder(namespace, name) / "data" / "disk.img"
+        """Return the file that a DataVolume's volume is, or was."""
+        return self._folders.get((namespace, name), self.root) / "data" / "disk.img"
 
     def server(self, namespace: str, name: str) -> UploadServer:
         """Return the upload server of a DataVolume."""
@@ -152,18 +152,19 @@ class Cdi(Filling):
             meta = change.object["metadata"]
             key = meta["namespace"], meta["name"]
             if change.type == "ADDED":
+                self._folders[key] = self.root / meta["uid"]
                 self._lives[key] = self._tasks.start(self._live(change.object))
             elif change.type == "DELETED":
                 self._lives.pop(key).cancel()
-                self._tasks.start(self._remove(key))
+                # Another of that name may come before this one's work is done.
+                volume, folder = self._volumes.pop(key, None), self._folders[key]
+                self._tasks.start(self._remove(volume, folder))
 
-    async def _remove(self, key: Key) -> None:
-        volume = self._volumes.pop(key, None)
+    async def _remove(self, volume: Volume | None, folder: Path) -> None:
         if volume and (server := self.servers.pop(volume.key, None)):
             await server.kill()
             with contextlib.suppress(Refused):  # the upload had not come so far
                 self.kubernetes.delete("persistentvolumes", "", volume.made)
-        folder = self._folder(*key)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _live(self, volume: Object) -> None:

@@ -16,6 +16,8 @@ from tests.servers.kubernetes import FakeKubernetes, Object, Refused
 FAILED = -1
 """Instead of an exit code: no other pod follows."""
 
+CREATING = ("ContainerCreating", "")
+
 
 @dataclass
 class Volume:
@@ -49,7 +51,7 @@ class Filling:
     tries: list[dict[str, Any]] = field(default_factory=list)
     """Fields of the next upload servers, one dict each, as ``{"kill_after": 4096}``."""
 
-    pod_waits: tuple[str, str] = ("ContainerCreating", "")
+    pod_waits: tuple[str, str] = CREATING
     """Reason and message of what holds pods back, as ``("ImagePullBackOff", "...")``."""
 
     unschedulable: str = ""
@@ -59,7 +61,7 @@ class Filling:
     """Why there is no volume for scratch space; pods then wait for it."""
 
     scheduling: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to keep pods from running."""
+    """Clear it to keep pods from running. It is, when one of the above holds them back."""
 
     restarting: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it to hold containers in kubelet's back-off."""
@@ -70,11 +72,11 @@ class Filling:
     def __post_init__(self) -> None:
         for gate in (self.scheduling, self.restarting, self.binding):
             gate.set()
+        if self.unschedulable or self.no_scratch or self.pod_waits != CREATING:
+            self.scheduling.clear()
         self.servers: dict[Key, UploadServer] = {}
+        self._folders: dict[Key, Path] = {}
         self._volumes: dict[Key, Volume] = {}
-
-    def _folder(self, namespace: str, name: str) -> Path:
-        return self.root / namespace / name
 
     async def _fill(self, volume: Volume) -> None:
         """Run upload pods until one succeeds; one that was killed is followed by another."""
@@ -121,11 +123,11 @@ class Filling:
         reason, message = self.pod_waits
         waiting = {"reason": reason, "message": message}
         self._says(volume, pod, "Pending", objects.container(0, "", waiting=waiting))
-        if reason != "ContainerCreating":
+        if self.pod_waits != CREATING:
             self.kubernetes.event(pod, "Failed", message)
         await self.scheduling.wait()
         server = UploadServer(
-            self._folder(*key_of(volume.object)),
+            self._folders[key_of(volume.object)],
             size=volume.size,
             overhead=volume.overhead,
             block=volume.block,

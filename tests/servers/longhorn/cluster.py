@@ -44,7 +44,7 @@ class Longhorn:
     clock: Clock = field(default_factory=Clock)
     data_source_port: int = 8000
     scheduling: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to keep pods from running."""
+    """Clear it to keep pods from running. It is, when they are unschedulable."""
 
     unschedulable: str = ""
     """What the scheduler says of pods meanwhile."""
@@ -63,6 +63,8 @@ class Longhorn:
     def __post_init__(self) -> None:
         for gate in (self.scheduling, self.transferring, self.removing):
             gate.set()
+        if self.unschedulable:
+            self.scheduling.clear()
         self._webhooks = Webhooks(self.kubernetes, self.namespace, self.v2)
         self._tasks = Tasks()
         self._sources: dict[str, DataSource] = {}
@@ -113,13 +115,13 @@ class Longhorn:
         life = self._lives.pop(name, None)
         if life:
             life.cancel()
-            self._tasks.start(self._remove(name, change.type == "MODIFIED"))
+            self.manager.files.pop(name, None)
+            source = self._sources.pop(name, None)
+            self._tasks.start(self._remove(name, source, change.type == "MODIFIED"))
 
-    async def _remove(self, name: str, held: bool) -> None:
+    async def _remove(self, name: str, source: DataSource | None, held: bool) -> None:
         await self._stop(name)
         self._forget("backingimagedatasources", name)
-        self.manager.files.pop(name, None)
-        source = self._sources.pop(name, None)
         if source:
             await asyncio.to_thread(shutil.rmtree, source.root)
         await self.removing.wait()
