@@ -20,6 +20,7 @@ from importer.errors import (
 )
 from importer.kube.cluster import CONFLICTS, PAGE, Cluster
 from importer.kube.resources import CLAIMS, DATA_VOLUMES, PODS, UPLOAD_TOKEN_REQUESTS
+from tests.kube.conftest import IMPATIENT
 from tests.servers import kubernetes
 from tests.servers.kubernetes import FakeKubernetes, Refused, Rule, denied
 
@@ -206,6 +207,7 @@ async def test_what_passes_is_tried_again(
 
 async def test_server_that_asks_for_time_gets_it(cluster: Cluster, fake: FakeKubernetes) -> None:
     """`Retry-After` is kept to: with less patience than that, nothing is sent before its end."""
+    cluster.settings = IMPATIENT
     fake.fail(status=429, retry_after=5)
     with pytest.raises(ClusterUnavailable, match="Too many requests"):
         await cluster.get(DATA_VOLUMES, "default", "a")
@@ -225,7 +227,6 @@ async def test_server_restarts(
 ) -> None:
     """A request that is made while the server is away is answered when it is back."""
     fake.create("datavolumes", volume("a"))
-    cluster.settings = Kubernetes(timeout=5.0, patience=30.0)
     await served.stop()
     getting = asyncio.create_task(cluster.get(DATA_VOLUMES, "default", "a"))
     done, _ = await asyncio.wait([getting], timeout=0.2)
@@ -236,6 +237,7 @@ async def test_server_restarts(
 
 async def test_nobody_there(cluster: Cluster, served: kubernetes.Cluster) -> None:
     """A server that does not come back is unavailable: retryable, side target."""
+    cluster.settings = IMPATIENT
     await served.stop()
     with pytest.raises(ClusterUnavailable, match="cannot get DataVolume default/a") as caught:
         await cluster.get(DATA_VOLUMES, "default", "a")

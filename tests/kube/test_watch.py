@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from importer.config import Kubernetes
 from importer.errors import ClusterForbidden, ClusterUnavailable
 from importer.kube.cluster import Cluster
 from importer.kube.resources import DATA_VOLUMES
 from importer.kube.watch import Objects, watch
+from tests.kube.conftest import IMPATIENT
 from tests.servers import kubernetes
 from tests.servers.kubernetes import FakeKubernetes
 
@@ -140,7 +140,6 @@ async def test_server_restarts(
     cluster: Cluster, fake: FakeKubernetes, served: kubernetes.Cluster
 ) -> None:
     """A watch lives through a restart of the server, and knows what happened meanwhile."""
-    cluster.settings = Kubernetes(timeout=5.0, patience=30.0)
     fake.create("datavolumes", volume("a"))
     async with watching(cluster) as seen:
         going = asyncio.create_task(seen.until(lambda found: found["a"] == "1"))
@@ -155,6 +154,7 @@ async def test_server_that_stays_away(
     cluster: Cluster, fake: FakeKubernetes, served: kubernetes.Cluster
 ) -> None:
     """A server that does not come back in time ends the watch with its name."""
+    cluster.settings = IMPATIENT
     async with watching(cluster) as seen:
         going = asyncio.create_task(seen.until(lambda found: "a" in found))
         await fake.watched()
@@ -177,6 +177,7 @@ async def test_connection_that_falls_silent(cluster: Cluster, fake: FakeKubernet
 @pytest.mark.parametrize("fault", ["garbage", "end"])
 async def test_watches_that_end_at_once(cluster: Cluster, fake: FakeKubernetes, fault: str) -> None:
     """A proxy that ends watches as soon as they begin is not asked without pause, and named."""
+    cluster.settings = IMPATIENT
     fake.fail(do=fault, verb="watch", times=1000)
     async with watching(cluster) as seen:
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
@@ -186,6 +187,7 @@ async def test_watches_that_end_at_once(cluster: Cluster, fake: FakeKubernetes, 
 
 async def test_forgotten_again_and_again(cluster: Cluster, fake: FakeKubernetes) -> None:
     """A server that forgets every version at once is not listed without pause, and named."""
+    cluster.settings = IMPATIENT
     fake.fail(status=410, verb="watch", times=1000)
     async with watching(cluster) as seen:
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
@@ -215,7 +217,6 @@ async def test_what_is_known_is_what_is_so(
     cluster: Cluster, fake: FakeKubernetes, seed: int
 ) -> None:
     """After any number of changes, breaks, ends and forgotten versions, a watch knows the truth."""
-    cluster.settings = Kubernetes(timeout=5.0, patience=60.0)
     chance = random.Random(seed)
     async with watching(cluster) as seen:
         going = asyncio.create_task(seen.until(lambda found: "last" in found))
