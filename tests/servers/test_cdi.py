@@ -230,6 +230,19 @@ async def test_pod_is_killed_amid_an_upload(
         await user.phase("Succeeded")
 
 
+async def test_pod_is_deleted(tmp_path: Path, disk: Path, authority: Authority) -> None:
+    """Whoever deletes the pod, another follows."""
+    async with client(tmp_path, authority) as user:
+        user.create()
+        await user.phase("UploadReady")
+        before = user.cdi.server("default", "vol")
+        pod = user.kubernetes.all("pods")[0]["metadata"]
+        user.kubernetes.delete("pods", "default", pod["name"])
+        await until(lambda: user.cdi.server("default", "vol") is not before)
+        await user.phase("UploadReady")
+        assert await user.upload(disk) == (200, "")
+
+
 async def test_pod_fails_for_good(tmp_path: Path, authority: Authority) -> None:
     """An event is all there is: the phase goes no further."""
     async with client(tmp_path, authority) as user:

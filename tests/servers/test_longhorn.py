@@ -201,7 +201,7 @@ async def test_pod_is_killed_amid_an_upload(tmp_path: Path, disk: Path) -> None:
         running.create(backing_image())
         await pending(running)
         answer = await stalled(running, disk, size=1 << 20)
-        await running.kill_pod("img")
+        running.kubernetes.delete("pods", SPACE, "backing-image-ds-img")
         assert await answer == 502
         image = await state(running, "failed-and-cleanup")
         assert copies(image)[DISK]["message"].startswith("cannot find the pod")

@@ -84,6 +84,7 @@ class Cdi(Filling):
         self._install()
         self._tasks.start(self._profiles())
         self._tasks.start(self._watch())
+        self._tasks.start(self._watch_pods())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -159,6 +160,14 @@ class Cdi(Filling):
                 # Another of that name may come before this one's work is done.
                 volume, folder = self._volumes.pop(key, None), self._folders[key]
                 self._tasks.start(self._remove(volume, folder))
+
+    async def _watch_pods(self) -> None:
+        """Kill the servers whose pods somebody deletes."""
+        async for change in self.kubernetes.watch("pods"):
+            uid = change.object["metadata"]["uid"]
+            for volume in list(self._volumes.values()):
+                if change.type == "DELETED" and volume.pod == uid:
+                    await self.servers[volume.key].kill()
 
     async def _remove(self, volume: Volume | None, folder: Path) -> None:
         if volume and (server := self.servers.pop(volume.key, None)):

@@ -29,6 +29,9 @@ class Volume:
     block: bool
     size: int
     overhead: float
+    pod: str = ""
+    """Identity of the pod that runs."""
+
     exits: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
 
     @property
@@ -136,6 +139,7 @@ class Filling:
             **(self.tries.pop(0) if self.tries else {}),
         )
         self.servers[volume.key] = server
+        volume.pod = pod["metadata"]["uid"]
         return server
 
     async def _schedule(self, volume: Volume, pod: Object, scratch: Object) -> None:

@@ -68,6 +68,7 @@ class Longhorn:
         self._webhooks = Webhooks(self.kubernetes, self.namespace, self.v2)
         self._tasks = Tasks()
         self._sources: dict[str, DataSource] = {}
+        self._pods: dict[str, str] = {}
         self._lives: dict[str, asyncio.Task[Any]] = {}
         self._listening = Listening(self.manager.app())
 
@@ -75,6 +76,7 @@ class Longhorn:
         self.kubernetes.admit("backingimages", self._webhooks.admit)
         await self._listening.__aenter__()
         self._tasks.start(self._watch())
+        self._tasks.start(self._watch_pods())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,6 +113,14 @@ class Longhorn:
             elif change.object["metadata"].get("deletionTimestamp") or change.type == "DELETED":
                 self._end(name, change)
 
+    async def _watch_pods(self) -> None:
+        """Kill the data sources whose pods somebody deletes."""
+        async for change in self.kubernetes.watch("pods", self.namespace):
+            uid = change.object["metadata"]["uid"]
+            for name in [name for name, pod in self._pods.items() if pod == uid]:
+                if change.type == "DELETED" and name in self.manager.sources:
+                    await self.kill_pod(name)
+
     def _end(self, name: str, change: Change) -> None:
         life = self._lives.pop(name, None)
         if life:
@@ -142,6 +152,7 @@ class Longhorn:
         self._apply("backingimages", name, {"status": objects.unborn(image)})
         self._create("backingimagedatasources", objects.data_source(image))
         pod = self._create("pods", objects.pod(image))
+        self._pods[name] = pod["metadata"]["uid"]
         self.manager.waiting.add(name)
         if not self.scheduling.is_set():
             self._pod_waits(pod)
