@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import aiohttp
+import structlog
 
 from importer.config import Kubernetes
 from importer.errors import (
@@ -28,6 +29,8 @@ from importer.kube.answers import About, Changed, Expired, Later, Renew
 from importer.kube.connection import Connection, connect
 from importer.kube.patience import Patience
 from importer.kube.resources import Resource
+
+log = structlog.get_logger()
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -93,6 +96,14 @@ class Cluster:
     ) -> list[Object]:
         """Return the objects that match the selectors, in all namespaces or in one."""
         return (await self.listed(resource, namespace, labels=labels, fields=fields))[0]
+
+    async def everywhere(self, resource: Resource, *, labels: str) -> list[Object]:
+        """Return the objects that match in every namespace in which images may be made.
+
+        One request a namespace where they are configured: a role in each is enough then.
+        """
+        spaces = self.settings.namespaces or ("",)
+        return [one for space in spaces for one in await self.all(resource, space, labels=labels)]
 
     async def listed(
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
@@ -253,6 +264,7 @@ class Cluster:
             except Later as exc:
                 if lost is not None:
                     lost.append(exc)
+                log.info("trying again", what=f"{about.verb} {about}", error=str(exc))
                 if not await patience.pause(exc.seconds):
                     raise answers.unavailable(about, self.address, patience.waited, exc) from exc
 

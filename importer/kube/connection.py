@@ -1,7 +1,7 @@
 """How the API server is reached: address, trust, credentials, as kubectl or a pod would.
 
 The only module that imports the client library, and only in `connect`: its generated models cost
-about a second and 45 MiB, which nobody pays who has no cluster. It does kubeconfig (exec plugins,
+0.4 s and 37 MiB, which nobody pays who has no cluster. It does kubeconfig (exec plugins,
 OIDC, client certificates), service account tokens and TLS; requests and answers are plain JSON.
 Raises ClusterRefused when the configuration leads nowhere.
 """
@@ -54,7 +54,7 @@ async def connect(settings: Kubernetes) -> Connection:
     In order: the configured kubeconfig, the pod's service account, ``$KUBECONFIG``,
     ``~/.kube/config``.
     """
-    # A second of imports would hold the loop.
+    # The imports would hold the loop.
     library = await in_thread(__import__, "kubernetes_asyncio.client", fromlist=["ApiClient"])
     configuration = await _loaded(settings)
     try:

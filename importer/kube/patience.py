@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-FIRST = 0.2
+FIRST = 0.05
 """Seconds of the first pause; doubled each time."""
 
 LONGEST = 10.0

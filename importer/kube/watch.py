@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import aiohttp
+import structlog
 
 from importer.errors import ClusterForbidden
 from importer.kube import answers
@@ -21,6 +22,8 @@ from importer.kube.answers import About, Expired, Later, Renew
 from importer.kube.cluster import Cluster, Object, selectors
 from importer.kube.patience import Patience
 from importer.kube.resources import Resource
+
+log = structlog.get_logger()
 
 Key = tuple[str, str]
 """Namespace (empty for what has none) and name."""
@@ -119,6 +122,7 @@ class _Seen:
         if opened is not None and asyncio.get_running_loop().time() - opened > GOOD:
             self._patience.renew()
             return
+        log.info("trying again", what=f"watch {self._about}", error=str(exc))
         asked = exc.seconds if isinstance(exc, Later) else None
         if not await self._patience.pause(asked):
             waited = self._patience.waited

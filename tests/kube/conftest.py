@@ -25,10 +25,14 @@ async def served(fake: FakeKubernetes) -> AsyncIterator[kubernetes.Cluster]:
         yield cluster
 
 
+IMPATIENT = Kubernetes(timeout=5.0, patience=0.4)
+"""For what does not come back."""
+
+
 @pytest.fixture
 async def cluster(served: kubernetes.Cluster, tmp_path: Path) -> AsyncIterator[Cluster]:
-    """Our connection to it; the server may be away for a second."""
+    """Our connection to it, patient enough for a busy machine."""
     path = served.kubeconfig(tmp_path / "kubeconfig")
-    settings = Kubernetes(enabled=True, kubeconfig=str(path), timeout=5.0, patience=1.0)
+    settings = Kubernetes(enabled=True, kubeconfig=str(path), timeout=10.0, patience=30.0)
     async with connected(settings) as found:
         yield found

@@ -18,9 +18,9 @@ from importer.errors import (
     TargetBusy,
     TargetError,
 )
-from importer.kube import cluster as cluster_module
-from importer.kube.cluster import Cluster
+from importer.kube.cluster import CONFLICTS, PAGE, Cluster
 from importer.kube.resources import CLAIMS, DATA_VOLUMES, PODS, UPLOAD_TOKEN_REQUESTS
+from tests.kube.conftest import IMPATIENT
 from tests.servers import kubernetes
 from tests.servers.kubernetes import FakeKubernetes, Refused, Rule, denied
 
@@ -28,7 +28,8 @@ SPEC = {"source": {"upload": {}}}
 
 
 def volume(name: str, **meta: Any) -> dict[str, Any]:
-    return DATA_VOLUMES.object({"name": name, "namespace": "default", **meta}, spec=SPEC)
+    metadata = {"name": name, "namespace": "default", **meta}
+    return DATA_VOLUMES.object(metadata, spec=SPEC)
 
 
 async def test_create_find_and_delete(cluster: Cluster) -> None:
@@ -57,13 +58,22 @@ async def test_create_whose_answer_was_lost(cluster: Cluster, fake: FakeKubernet
     assert [call.verb for call in fake.calls] == ["create", "create", "get"]
 
 
-@pytest.mark.parametrize("labels", [{}, {"of": "others"}])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [({}, {"of": "us"}), ({"of": "others"}, {"of": "us"}), ({}, {})]
+)
 async def test_create_that_failed_while_others_took_the_name(
-    cluster: Cluster, fake: FakeKubernetes, labels: dict[str, str]
+    cluster: Cluster, fake: FakeKubernetes, theirs: dict[str, str], ours: dict[str, str]
 ) -> None:
-    """An object without our labels is somebody else's, also after a try that was lost."""
-    fake.create("datavolumes", volume("a", labels=labels))
+    """An object that does not carry our labels is somebody else's, also after a lost try."""
+    fake.create("datavolumes", volume("a", labels=theirs))
     fake.fail(do="close", verb="create")
+    with pytest.raises(TargetBusy):
+        await cluster.create(DATA_VOLUMES, volume("a", labels=ours))
+
+
+async def test_create_once_more(cluster: Cluster) -> None:
+    """An object that we made before is not made again silently: its maker must look at it."""
+    await cluster.create(DATA_VOLUMES, volume("a", labels={"of": "us"}))
     with pytest.raises(TargetBusy):
         await cluster.create(DATA_VOLUMES, volume("a", labels={"of": "us"}))
 
@@ -115,7 +125,7 @@ async def test_conflicts_without_end(cluster: Cluster, fake: FakeKubernetes) -> 
 
     with pytest.raises(TargetBusy, match="the object has been modified"):
         await cluster.change(DATA_VOLUMES, "default", "a", change)
-    assert sum(call.verb == "update" for call in fake.calls) == cluster_module.CONFLICTS
+    assert sum(call.verb == "update" for call in fake.calls) == CONFLICTS
 
 
 async def test_quota_race_is_tried_again(cluster: Cluster, fake: FakeKubernetes) -> None:
@@ -146,29 +156,29 @@ async def test_delete_of_what_finalizers_hold(cluster: Cluster, fake: FakeKubern
         assert held["metadata"]["finalizers"] == ["x"]
 
 
-async def test_lists_come_in_pages(
-    cluster: Cluster, fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def pods(fake: FakeKubernetes, count: int) -> list[str]:
+    """Make so many pods and return their names, in order."""
+    names = [f"p{number:04}" for number in range(count)]
+    for name in names:
+        fake.create("pods", {"metadata": {"name": name, "labels": {"a": "b"}}})
+    return names
+
+
+async def test_lists_come_in_pages(cluster: Cluster, fake: FakeKubernetes) -> None:
     """All pages of a list are read; built-in kinds get the head that their items lack."""
-    monkeypatch.setattr(cluster_module, "PAGE", 2)
-    for number in range(5):
-        fake.create("pods", {"metadata": {"name": f"p{number}", "labels": {"a": "b"}}})
+    names = pods(fake, 2 * PAGE + 1)
     found = await cluster.all(PODS, "default", labels="a=b")
-    assert [one["metadata"]["name"] for one in found] == [f"p{number}" for number in range(5)]
+    assert [one["metadata"]["name"] for one in found] == names
     assert {(one["kind"], one["apiVersion"]) for one in found} == {("Pod", "v1")}
     assert len(fake.calls) == 3
 
 
-async def test_history_forgotten_between_pages(
-    cluster: Cluster, fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_history_forgotten_between_pages(cluster: Cluster, fake: FakeKubernetes) -> None:
     """A list whose version is forgotten half-way is begun anew, and has everything once."""
-    monkeypatch.setattr(cluster_module, "PAGE", 2)
-    for number in range(3):
-        fake.create("pods", {"metadata": {"name": f"p{number}"}})
+    names = pods(fake, PAGE + 1)
     fault = fake.fail(status=410, verb="list", skip=1)
     found = await cluster.all(PODS)
-    assert [one["metadata"]["name"] for one in found] == ["p0", "p1", "p2"]
+    assert [one["metadata"]["name"] for one in found] == names
     assert fault.met.is_set()
 
 
@@ -197,6 +207,7 @@ async def test_what_passes_is_tried_again(
 
 async def test_server_that_asks_for_time_gets_it(cluster: Cluster, fake: FakeKubernetes) -> None:
     """`Retry-After` is kept to: with less patience than that, nothing is sent before its end."""
+    cluster.settings = IMPATIENT
     fake.fail(status=429, retry_after=5)
     with pytest.raises(ClusterUnavailable, match="Too many requests"):
         await cluster.get(DATA_VOLUMES, "default", "a")
@@ -216,7 +227,6 @@ async def test_server_restarts(
 ) -> None:
     """A request that is made while the server is away is answered when it is back."""
     fake.create("datavolumes", volume("a"))
-    cluster.settings = Kubernetes(timeout=5.0, patience=30.0)
     await served.stop()
     getting = asyncio.create_task(cluster.get(DATA_VOLUMES, "default", "a"))
     done, _ = await asyncio.wait([getting], timeout=0.2)
@@ -227,6 +237,7 @@ async def test_server_restarts(
 
 async def test_nobody_there(cluster: Cluster, served: kubernetes.Cluster) -> None:
     """A server that does not come back is unavailable: retryable, side target."""
+    cluster.settings = IMPATIENT
     await served.stop()
     with pytest.raises(ClusterUnavailable, match="cannot get DataVolume default/a") as caught:
         await cluster.get(DATA_VOLUMES, "default", "a")
@@ -320,6 +331,25 @@ async def test_names_lead_nowhere_else(cluster: Cluster, fake: FakeKubernetes) -
         assert await cluster.find(DATA_VOLUMES, "default", name) is None
     assert {call.resource for call in fake.calls} == {"datavolumes"}
     assert {call.subresource for call in fake.calls} == {""}
+
+
+async def test_found_in_every_namespace_that_is_allowed(
+    cluster: Cluster, fake: FakeKubernetes
+) -> None:
+    """With configured namespaces only these are asked, each by itself; else all at once."""
+    for namespace in ("default", "cdi", "kube-system"):
+        fake.create("datavolumes", volume("a", namespace=namespace, labels={"of": "us"}))
+        fake.create("datavolumes", volume("b", namespace=namespace))
+    for allowed, asked, found in (
+        ((), [""], ["cdi", "default", "kube-system"]),
+        (("default", "cdi"), ["default", "cdi"], ["default", "cdi"]),
+    ):
+        cluster.settings = Kubernetes(namespaces=allowed)
+        fake.calls.clear()
+        ours = await cluster.everywhere(DATA_VOLUMES, labels="of=us")
+        assert [one["metadata"]["namespace"] for one in ours] == found
+        assert {one["metadata"]["name"] for one in ours} == {"a"}
+        assert [call.namespace for call in fake.calls] == asked
 
 
 @pytest.mark.parametrize(("allowed", "fine"), [((), True), (("vms",), False), (("a", "b"), True)])

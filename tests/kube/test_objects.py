@@ -8,6 +8,7 @@ from importer.errors import ClusterRefused
 from importer.kube.objects import (
     BackingImage,
     BackingImageDataSource,
+    CdiConfig,
     Claim,
     ClusterEvent,
     DataVolume,
@@ -162,6 +163,27 @@ def test_storage_profile() -> None:
     first, second = seen.status.claim_property_sets
     assert (first.access_modes, first.volume_mode) == (("ReadWriteMany",), "Block")
     assert (second.access_modes, second.volume_mode) == ((), "Filesystem")
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "url"),
+    [
+        ({}, {}, ""),
+        ({}, {"uploadProxyURL": "cdi.example"}, "https://cdi.example"),
+        ({"uploadProxyURLOverride": "http://a:1"}, {"uploadProxyURL": "b"}, "http://a:1"),
+    ],
+)
+def test_upload_proxy(spec: dict[str, Any], status: dict[str, Any], url: str) -> None:
+    """The administrator's address wins over the one that CDI found; https where none is said."""
+    assert view(CdiConfig, found(spec=spec, status=status)).upload_proxy == url
+
+
+def test_file_system_overhead() -> None:
+    """A class has its own share, else the cluster's, else CDI's."""
+    shares = {"global": "0.055", "storageClass": {"nfs": "0"}}
+    seen = view(CdiConfig, found(status={"filesystemOverhead": shares}))
+    assert (seen.overhead("nfs"), seen.overhead("other")) == (0.0, 0.055)
+    assert view(CdiConfig, found()).overhead("other") == 0.06
 
 
 def test_token_is_not_shown() -> None:

@@ -1,17 +1,18 @@
 """A watch knows the objects as they are, whatever happens to its connection."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
 
-from importer.config import Kubernetes
 from importer.errors import ClusterForbidden, ClusterUnavailable
 from importer.kube.cluster import Cluster
 from importer.kube.resources import DATA_VOLUMES
 from importer.kube.watch import Objects, watch
+from tests.kube.conftest import IMPATIENT
 from tests.servers import kubernetes
 from tests.servers.kubernetes import FakeKubernetes
 
@@ -139,7 +140,6 @@ async def test_server_restarts(
     cluster: Cluster, fake: FakeKubernetes, served: kubernetes.Cluster
 ) -> None:
     """A watch lives through a restart of the server, and knows what happened meanwhile."""
-    cluster.settings = Kubernetes(timeout=5.0, patience=30.0)
     fake.create("datavolumes", volume("a"))
     async with watching(cluster) as seen:
         going = asyncio.create_task(seen.until(lambda found: found["a"] == "1"))
@@ -154,6 +154,7 @@ async def test_server_that_stays_away(
     cluster: Cluster, fake: FakeKubernetes, served: kubernetes.Cluster
 ) -> None:
     """A server that does not come back in time ends the watch with its name."""
+    cluster.settings = IMPATIENT
     async with watching(cluster) as seen:
         going = asyncio.create_task(seen.until(lambda found: "a" in found))
         await fake.watched()
@@ -173,9 +174,11 @@ async def test_connection_that_falls_silent(cluster: Cluster, fake: FakeKubernet
         await going
 
 
-async def test_server_that_ends_every_watch_at_once(cluster: Cluster, fake: FakeKubernetes) -> None:
+@pytest.mark.parametrize("fault", ["garbage", "end"])
+async def test_watches_that_end_at_once(cluster: Cluster, fake: FakeKubernetes, fault: str) -> None:
     """A proxy that ends watches as soon as they begin is not asked without pause, and named."""
-    fake.fail(do="garbage", verb="watch", times=1000)
+    cluster.settings = IMPATIENT
+    fake.fail(do=fault, verb="watch", times=1000)
     async with watching(cluster) as seen:
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
             await seen.until(lambda found: "a" in found)
@@ -184,11 +187,53 @@ async def test_server_that_ends_every_watch_at_once(cluster: Cluster, fake: Fake
 
 async def test_forgotten_again_and_again(cluster: Cluster, fake: FakeKubernetes) -> None:
     """A server that forgets every version at once is not listed without pause, and named."""
+    cluster.settings = IMPATIENT
     fake.fail(status=410, verb="watch", times=1000)
     async with watching(cluster) as seen:
         with pytest.raises(ClusterUnavailable, match="cannot watch"):
             await seen.until(lambda found: "a" in found)
     assert len(fake.calls) < 30
+
+
+def shake(fake: FakeKubernetes, chance: random.Random) -> None:
+    """Do something to the objects or to the watches of them."""
+    names = [one["metadata"]["name"] for one in fake.all("datavolumes")]
+    name = f"n{chance.randrange(6)}"
+    if name not in names:
+        fake.create("datavolumes", volume(name, v="new"))
+    elif chance.random() < 0.3:
+        fake.delete("datavolumes", "default", name)
+    else:
+        label(fake, name, str(chance.random()))
+    trouble = chance.choice([None] * 12 + [fake.cut_watches, fake.end_watches])
+    if chance.random() < 0.03:
+        trouble = fake.expire_watches
+    if trouble:
+        trouble()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_known_is_what_is_so(
+    cluster: Cluster, fake: FakeKubernetes, seed: int
+) -> None:
+    """After any number of changes, breaks, ends and forgotten versions, a watch knows the truth."""
+    chance = random.Random(seed)
+    async with watching(cluster) as seen:
+        going = asyncio.create_task(seen.until(lambda found: "last" in found))
+        await fake.watched()
+        for number in range(120):
+            shake(fake, chance)
+            if number % 10 == 0:
+                await fake.watched()
+            await asyncio.sleep(0)
+        fake.create("datavolumes", volume("last"))
+        known = await going
+    truth = {
+        one["metadata"]["name"]: one["metadata"]["labels"].get("v", "")
+        for one in fake.all("datavolumes")
+    }
+    assert known == truth
+    assert len(known) > 1
 
 
 async def test_credentials_that_end_while_watching(cluster: Cluster, fake: FakeKubernetes) -> None:

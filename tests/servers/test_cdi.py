@@ -90,6 +90,16 @@ class Client:
             async with self.http.post(url, data=file, headers=headers, ssl=tls) as answer:
                 return answer.status, await answer.text()
 
+    async def bound(self) -> None:
+        """Wait until the claim is bound, and all else is gone."""
+        await self.kubernetes.until(
+            "persistentvolumeclaims",
+            "default",
+            "vol",
+            lambda one: one["status"]["phase"] == "Bound",
+        )
+        await until(lambda: len(self.kubernetes.all("persistentvolumeclaims")) == 1)
+
     def reasons(self) -> list[str]:
         """Return the reasons of all warnings."""
         events = self.kubernetes.all("events")
@@ -107,7 +117,7 @@ async def client(root: Path, authority: Authority, **fields: Any) -> AsyncIterat
     kubernetes.create("storageclasses", {"metadata": {"name": "lvm"}, **late})
     kubernetes.create("storageclasses", {"metadata": {"name": "odd"}, "provisioner": "x.example"})
     async with (
-        Cdi(kubernetes, root / "cdi", authority, **fields) as cdi,
+        Cdi(kubernetes, root / "cdi", authority=authority, **fields) as cdi,
         serving(kubernetes) as cluster,
         aiohttp.ClientSession() as http,
     ):
@@ -129,6 +139,7 @@ async def test_upload_ends_in_a_bound_claim(
         await user.phase("UploadReady")
         assert await user.upload(path, to) == (200, "")
         await user.phase("Succeeded")
+        await user.bound()
         assert compared(user.cdi.volume("default", "vol"), disk) == "Images are identical."
         claims = user.kubernetes.all("persistentvolumeclaims")
         assert [(one["metadata"]["name"], one["status"]["phase"]) for one in claims] == [
@@ -167,7 +178,9 @@ async def test_waiting_for_a_consumer(tmp_path: Path, authority: Authority) -> N
         ({"exceeded_quota": "exceeded quota: q"}, {}, "ErrExceededQuota"),
         ({}, {"storageClassName": "odd"}, "ErrClaimNotValid"),
         ({}, {"storageClassName": None}, "ErrClaimNotValid"),
-        ({"pod_waits": ("ImagePullBackOff", "not found")}, {}, "ImagePullBackOff"),
+        ({"pod_waits": ("ImagePullBackOff", "not found")}, {}, "ImagePullFailed"),
+        ({"unschedulable": "0/1 nodes are available"}, {}, "FailedScheduling"),
+        ({"no_scratch": "no disk"}, {}, "FailedScheduling"),
     ],
 )
 async def test_stuck_volume_says_why(
@@ -175,10 +188,9 @@ async def test_stuck_volume_says_why(
 ) -> None:
     """What keeps an upload from being ready is in an event."""
     async with client(tmp_path, authority, **fields) as user:
-        user.cdi.scheduling.clear()
         user.create(**storage)
         await until(lambda: reason in user.reasons())
-        assert (await user.phase("Pending", "UploadScheduled"))["status"]["phase"]
+        await user.phase("", "Pending", "UploadScheduled")
 
 
 async def test_convert_fails_after_the_200(
@@ -194,7 +206,9 @@ async def test_convert_fails_after_the_200(
         assert await user.upload(path, "upload-async") == (200, "")
         volume = await user.phase("UploadScheduled", restarts=1)
         running = next(one for one in volume["status"]["conditions"] if one["type"] == "Running")
+        assert (running["status"], running["reason"]) == ("False", "Error")
         assert "error while reading" in running["message"]
+        assert "Error" in user.reasons()
         user.cdi.restarting.set()
         await user.phase("UploadReady", restarts=1)
         assert await user.upload(path, "upload-async") == (200, "")
@@ -214,6 +228,19 @@ async def test_pod_is_killed_amid_an_upload(
         await until(lambda: user.cdi.server("default", "vol").alive)
         assert await user.upload(disk) == (200, "")
         await user.phase("Succeeded")
+
+
+async def test_pod_is_deleted(tmp_path: Path, disk: Path, authority: Authority) -> None:
+    """Whoever deletes the pod, another follows."""
+    async with client(tmp_path, authority) as user:
+        user.create()
+        await user.phase("UploadReady")
+        before = user.cdi.server("default", "vol")
+        pod = user.kubernetes.all("pods")[0]["metadata"]
+        user.kubernetes.delete("pods", "default", pod["name"])
+        await until(lambda: user.cdi.server("default", "vol") is not before)
+        await user.phase("UploadReady")
+        assert await user.upload(disk) == (200, "")
 
 
 async def test_pod_fails_for_good(tmp_path: Path, authority: Authority) -> None:
@@ -240,14 +267,60 @@ async def test_clocks_apart(tmp_path: Path, disk: Path, authority: Authority) ->
 
 
 async def test_done_volume_takes_no_more(tmp_path: Path, disk: Path, authority: Authority) -> None:
-    """After its end the proxy rejects, and before that the server is away."""
+    """Before it is bound the proxy says why; after that it waits in vain for a prime claim."""
     async with client(tmp_path, authority) as user:
         user.create()
         await user.phase("UploadReady")
+        user.cdi.binding.clear()
+        user.cdi.proxy.poll, user.cdi.proxy.ready_limit = 0.01, 0.02
         await user.upload(disk)
-        await user.phase("Succeeded")
+        volume = await user.phase("Succeeded")
+        bound = next(one for one in volume["status"]["conditions"] if one["type"] == "Bound")
+        assert (bound["status"], bound["message"]) == ("False", "PVC vol Pending")
+        assert "deadline exceeded" in (await user.upload(disk))[1]
+        user.cdi.binding.set()
+        await user.bound()
         status, text = await user.upload(disk)
-        assert (status, "already finished uploading" in text) == (503, True)
+        assert (status, "deadline exceeded" in text) == (503, True)
+
+
+async def test_claim_is_lost(tmp_path: Path, authority: Authority) -> None:
+    """The one way to the phase Failed."""
+    async with client(tmp_path, authority) as user:
+        user.create()
+        await user.phase("UploadReady")
+        user.cdi.lose_claim("default", "vol")
+        await user.phase("Failed")
+
+
+async def test_unbound_claim_says_why_in_its_condition(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """What the provisioner said of the prime claim stands in the DataVolume."""
+    async with client(tmp_path, authority, unprovisionable={"lh2": "no disk"}) as user:
+        user.create()
+        await until(lambda: "ProvisioningFailed" in user.reasons())
+        volume = await user.phase("Pending")
+        bound = next(one for one in volume["status"]["conditions"] if one["type"] == "Bound")
+        assert bound["message"].startswith("target PVC vol Pending and [prime-")
+        assert bound["message"].endswith("] : no disk")
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [({}, "Storage size is missing"), ({"storage": "512Ki"}, "should be at least 1MiB")],
+)
+async def test_webhook_refuses(
+    asked: Object, why: str, tmp_path: Path, authority: Authority
+) -> None:
+    """A volume without a size, or smaller than 1 MiB, never becomes an object."""
+    async with client(tmp_path, authority) as user:
+        spec = {"source": {"upload": {}}, "storage": {"resources": {"requests": asked}}}
+        url = f"{user.cluster.url}/apis/cdi.kubevirt.io/v1beta1/namespaces/default/datavolumes"
+        headers = {"Authorization": "Bearer admin-token"}
+        body = {"metadata": {"name": "vol"}, "spec": spec}
+        async with user.http.post(url, json=body, headers=headers) as answer:
+            assert (answer.status, why in await answer.text()) == (422, True)
 
 
 async def test_ingress_page(tmp_path: Path, disk: Path, authority: Authority) -> None:
@@ -262,15 +335,36 @@ async def test_ingress_page(tmp_path: Path, disk: Path, authority: Authority) ->
         await user.phase("Succeeded")
 
 
-async def test_deleting_leaves_nothing(tmp_path: Path, authority: Authority) -> None:
-    """Claims, pods and files go with the DataVolume."""
+@pytest.mark.parametrize("phase", ["UploadReady", "Succeeded"])
+async def test_deleting_leaves_nothing(
+    phase: str, tmp_path: Path, disk: Path, authority: Authority
+) -> None:
+    """Claims, volumes, pods and files go with the DataVolume."""
     async with client(tmp_path, authority) as user:
         user.create()
         await user.phase("UploadReady")
+        if phase == "Succeeded":
+            await user.upload(disk)
+            await user.phase(phase)
+            await user.bound()
         user.kubernetes.delete("datavolumes", "default", "vol")
-        assert user.kubernetes.all("persistentvolumeclaims") == []
-        assert user.kubernetes.all("pods") == []
         await until(lambda: not user.cdi.volume("default", "vol").parent.exists())
+        for left in ("persistentvolumeclaims", "persistentvolumes", "pods", "volumeuploadsources"):
+            assert user.kubernetes.all(left) == []
+
+
+async def test_another_of_the_same_name(tmp_path: Path, disk: Path, authority: Authority) -> None:
+    """A DataVolume that follows one of its name at once has a volume of its own."""
+    async with client(tmp_path, authority) as user:
+        for _ in range(3):
+            user.create()
+            await user.phase("UploadReady")
+            user.kubernetes.delete("datavolumes", "default", "vol")
+        user.create()
+        await user.phase("UploadReady")
+        assert await user.upload(disk) == (200, "")
+        await user.bound()
+        assert compared(user.cdi.volume("default", "vol"), disk) == "Images are identical."
 
 
 async def test_token_is_as_recorded(tmp_path: Path, authority: Authority) -> None:

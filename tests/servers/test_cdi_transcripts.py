@@ -168,7 +168,7 @@ async def test_upload_proxy_answers_as_recorded(
 ) -> None:
     """Every answer of the transcript comes out the same, through the proxy."""
     server = upload_server(scene, tmp_path)
-    claims = {("demo", name): annotations for name, annotations in CLAIMS.items()}
+    claims = {("demo", name): {"metadata": {"annotations": told}} for name, told in CLAIMS.items()}
     proxy = UploadProxy(claims, {("demo", "up1"): server})
     tls = servers.server("proxy", "127.0.0.1")
     listening = await stack.enter_async_context(Listening(proxy.app(), tls=tls))

@@ -11,7 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.servers.kubernetes import ADMIN, FakeKubernetes, Refused, Rule, denied, serving, used
+from tests.servers.kubernetes import (
+    ADMIN,
+    FakeKubernetes,
+    Refused,
+    Rule,
+    denied,
+    granted,
+    serving,
+    used,
+)
 
 VOLUMES = "/apis/cdi.kubevirt.io/v1beta1/namespaces/default/datavolumes"
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -216,6 +225,12 @@ async def test_calls_are_recorded_as_rules_say_them(
         ("", "pods", "list"),
     }
     assert [call.namespace for call in fake.calls] == ["default", "default", ""]
+    rules = [
+        {"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes"], "verbs": ["create"]},
+        {"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    ]
+    assert granted(rules) == used(fake.calls)
 
 
 async def test_rules_are_enforced(fake: FakeKubernetes, http: aiohttp.ClientSession) -> None:

@@ -107,7 +107,6 @@ async def test_upload_too_early_or_twice_is_refused(tmp_path: Path, disk: Path) 
     """Before the pod runs, without an image, and after an upload: each has its own words."""
     async with longhorn(tmp_path, unschedulable="0/1 nodes are available") as running:
         assert "cannot find pod" in (await send(running, disk))[1]
-        running.scheduling.clear()
         running.create(backing_image())
         pod = "backing-image-ds-img"
         await running.kubernetes.until(
@@ -202,7 +201,7 @@ async def test_pod_is_killed_amid_an_upload(tmp_path: Path, disk: Path) -> None:
         running.create(backing_image())
         await pending(running)
         answer = await stalled(running, disk, size=1 << 20)
-        await running.kill_pod("img")
+        running.kubernetes.delete("pods", SPACE, "backing-image-ds-img")
         assert await answer == 502
         image = await state(running, "failed-and-cleanup")
         assert copies(image)[DISK]["message"].startswith("cannot find the pod")

@@ -12,12 +12,15 @@ OVERHEAD = 0.06
 
 STORAGE = "cdi.kubevirt.io/storage"
 IMMEDIATE = f"{STORAGE}.bind.immediate.requested"
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_CLASSES = (
+    "storageclass.kubevirt.io/is-default-virt-class",
+    "storageclass.kubernetes.io/is-default-class",
+)
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": MiB, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
 class Invalid(Exception):
-    """No claim can be made of it; the message is that of the event ``ErrClaimNotValid``."""
+    """No claim can be made of it; the arguments are messages of events ``ErrClaimNotValid``."""
 
 
 def size(quantity: str) -> int:
@@ -40,8 +43,10 @@ def storage_class(kubernetes: FakeKubernetes, volume: Object) -> Object | None:
     if name:
         return kubernetes.find("storageclasses", "", name)
     classes = kubernetes.all("storageclasses")
-    default = (one for one in classes if _annotations(one).get(DEFAULT_CLASS) == "true")
-    return next(default, None)
+    marked = (
+        one for mark in DEFAULT_CLASSES for one in classes if _annotations(one).get(mark) == "true"
+    )
+    return next(marked, None)
 
 
 def _annotations(found: Object) -> Object:
@@ -83,14 +88,19 @@ def spec(kubernetes: FakeKubernetes, volume: Object, cls: Object) -> dict[str, A
 def _profiled(
     kubernetes: FakeKubernetes, name: str, modes: list[str] | None, mode: str | None
 ) -> tuple[list[str], str | None]:
+    """Return access modes and volume mode; what is missing comes from the profile."""
     profile = kubernetes.find("storageprofiles", "", name) or {}
     sets = profile.get("status", {}).get("claimPropertySets") or []
-    fitting = (one for one in sets if mode in (None, one.get("volumeMode")))
-    found: Object = next(fitting, {})
-    modes = modes or found.get("accessModes")
-    if not modes:
-        raise Invalid(f"no accessMode specified in StorageProfile {name}")
-    return modes, mode or found.get("volumeMode")
+    if modes:
+        fitting = [one for one in sets if set(modes) & set(one["accessModes"])]
+        return modes, mode or (fitting[0].get("volumeMode") if fitting else None)
+    fitting = [one for one in sets if mode in (None, one.get("volumeMode"))]
+    found: Object = fitting[0] if fitting else {}
+    if not found:
+        what = "accessMode and" if mode else "accessMode and volumeMode,"
+        why = f"Spec is missing {what} cannot get access mode from StorageProfile {name}"
+        raise Invalid(f"no accessMode specified in StorageProfile {name}", why)
+    return found["accessModes"], found.get("volumeMode")
 
 
 def profile(cls: Object) -> Object:

@@ -28,8 +28,17 @@ POD_READY = f"{CDI}.pod.ready"
 CONTENT_TYPE = f"{CDI}.contentType"
 PRIME = f"{CDI}.populator.pvcPrime"
 
-Annotations = Mapping[str, str]
+Object = dict[str, Any]
 Key = tuple[str, str]
+
+
+Annotations = Mapping[str, str]
+
+
+def annotations(claim: Object) -> Annotations:
+    """Return a claim's annotations."""
+    found: Annotations = claim["metadata"].get("annotations") or {}
+    return found
 
 
 class Rejected(Exception):
@@ -40,8 +49,8 @@ class Rejected(Exception):
 class UploadProxy:
     """Checks tokens, waits for claims, passes uploads on. Its faults are fields."""
 
-    claims: Mapping[Key, Annotations] = field(default_factory=dict)
-    """Annotations of every claim: namespace, name → them."""
+    claims: Mapping[Key, Object] = field(default_factory=dict)
+    """Every claim by namespace and name, as the API has it."""
 
     servers: Mapping[Key, UploadServer] = field(default_factory=dict)
     """Upload servers by the claim that they write, which may be a prime one."""
@@ -134,8 +143,8 @@ class UploadProxy:
         """Return the claim to write once its server is ready (uploadproxy.go:261-295)."""
         last = self.clock.now() + self.ready_limit
         while True:
-            written = self._prime(key)
-            if self._uploadable(written).get(POD_READY) == "true":
+            written = self._written(key)
+            if written and self._uploadable(key, written).get(POD_READY) == "true":
                 return written
             if self.clock.now() + self.poll > last:
                 limit = "client rate limiter Wait returned an error: context deadline exceeded"
@@ -144,25 +153,36 @@ class UploadProxy:
                 raise Rejected(limit)
             await self.clock.sleep(self.poll)
 
-    def _prime(self, key: Key) -> Key:
-        prime = self.claims.get(key, {}).get(PRIME)
-        return (key[0], prime) if prime and (key[0], prime) in self.claims else key
+    def _written(self, key: Key) -> Key | None:
+        """Return the claim that the bytes go to: the prime one where a populator is at work.
 
-    def _uploadable(self, key: Key) -> Annotations:
+        None: the prime one is not named yet, or, after the upload's success, no more. Then the
+        proxy waits until its time is up (getPopulationPVC).
+        """
         claim = self.claims.get(key)
         if claim is None:
             raise Rejected(f"rejecting Upload Request for PVC {key[1]} that doesn't exist")
-        if claim.get(POD_PHASE) == "Succeeded":
-            raise Rejected(
-                f"rejecting Upload Request for PVC {key[1]} that already finished uploading"
-            )
-        if TARGET not in claim:
-            raise Rejected(f"PVC {key[1]} is not an upload target")
-        content = claim.get(CONTENT_TYPE, "kubevirt")
+        source = claim.get("spec", {}).get("dataSourceRef") or {}
+        if source.get("kind") != "VolumeUploadSource":
+            return key
+        prime = annotations(claim).get(PRIME)
+        if prime and (key[0], prime) not in self.claims:
+            missing = f"rejecting Upload Request for PVC {key[1]}, PVC' wasn't created yet"
+            raise Rejected(missing)
+        return (key[0], prime) if prime else None
+
+    def _uploadable(self, key: Key, written: Key) -> Annotations:
+        told = annotations(self.claims[written])
+        if TARGET not in told:
+            raise Rejected(f"PVC {written[1]} is not an upload target")
+        if told.get(POD_PHASE) == "Succeeded":
+            done = f"rejecting Upload Request for PVC {key[1]} that already finished uploading"
+            raise Rejected(done)
+        content = told.get(CONTENT_TYPE, "kubevirt")
         if content not in ("kubevirt", "archive"):
             what = f"upload content-type {content} is invalid"
-            raise Rejected(f"rejecting upload request for PVC {key[1]} - {what}")
-        return claim
+            raise Rejected(f"rejecting upload request for PVC {written[1]} - {what}")
+        return told
 
     async def _forward(self, request: web.Request, key: Key) -> web.Response:
         server = self.servers.get(key)

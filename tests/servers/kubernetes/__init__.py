@@ -1,6 +1,6 @@
 """A Kubernetes API server for tests: start at `api.FakeKubernetes`; `server.serving` serves it."""
 
-from tests.servers.kubernetes.access import Call, Rule, User, used
+from tests.servers.kubernetes.access import Call, Rule, User, granted, used
 from tests.servers.kubernetes.api import ADMIN, FakeKubernetes
 from tests.servers.kubernetes.faults import Fault
 from tests.servers.kubernetes.refusals import Refused, denied
@@ -21,6 +21,7 @@ __all__ = [
     "Rule",
     "User",
     "denied",
+    "granted",
     "serving",
     "used",
 ]

@@ -96,3 +96,14 @@ def check(user: User, call: Call, resource: Resource) -> None:
 def used(calls: Iterable[Call]) -> set[tuple[str, str, str]]:
     """Return the (group, resource, verb) that *calls* needed."""
     return {call.rule for call in calls}
+
+
+def granted(rules: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """Return the (group, resource, verb) that the rules of a manifest grant, to compare `used`."""
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule.get("apiGroups", ())
+        for resource in rule.get("resources", ())
+        for verb in rule.get("verbs", ())
+    }

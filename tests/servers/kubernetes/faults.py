@@ -14,7 +14,7 @@ class Fault:
     status: int = 0
     """Answer with this status: 429, 500, 503, 504, 409 ..."""
 
-    do: Literal["answer", "close", "lose", "hang", "garbage"] = "answer"
+    do: Literal["answer", "close", "lose", "hang", "garbage", "end"] = "answer"
     """``answer``: with `status`. ``close``: the connection, before anything happens. ``lose``: do
     what is asked, then close without an answer. ``hang``: never answer. ``garbage``: 200 and a page
     that is no JSON, as a proxy in between gives it."""

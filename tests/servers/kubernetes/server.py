@@ -126,6 +126,8 @@ class Server:
             await asyncio.Event().wait()  # until the client or the server goes
         if fault.do == "close":
             _hang_up(http)
+        if fault.do == "end":
+            return web.Response(content_type="application/json")
         page = "<html><body><h1>502 Bad Gateway</h1></body></html>"
         return web.Response(text=page, content_type="text/html", status=fault.status or 200)
 

@@ -5,29 +5,22 @@ The steps and the words are those of facts, E1, E2 and E4. Its gates and faults 
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from tests.servers.clock import Clock
-from tests.servers.kubernetes import Change, FakeKubernetes, Object, Refused, denied
+from tests.servers.kubernetes import Change, FakeKubernetes, Object, Refused
 from tests.servers.listening import Listening
+from tests.servers.longhorn import objects
 from tests.servers.longhorn.data_source import DISK, DataSource
 from tests.servers.longhorn.manager import LonghornManager
+from tests.servers.longhorn.webhooks import Webhooks
 from tests.servers.tasks import Tasks
-
-WEBHOOK = "validator.longhorn.io"
-FINALIZER = "longhorn.io"
-NODE = "node-1"
-LONGEST_NAME = 40
-"""datastore/longhorn.go:45. Longer names are changed, silently."""
 
 _addresses: Iterator[int] = itertools.count()
 
@@ -51,7 +44,7 @@ class Longhorn:
     clock: Clock = field(default_factory=Clock)
     data_source_port: int = 8000
     scheduling: asyncio.Event = field(default_factory=asyncio.Event)
-    """Clear it to keep pods from running."""
+    """Clear it to keep pods from running. It is, when they are unschedulable."""
 
     unschedulable: str = ""
     """What the scheduler says of pods meanwhile."""
@@ -70,15 +63,20 @@ class Longhorn:
     def __post_init__(self) -> None:
         for gate in (self.scheduling, self.transferring, self.removing):
             gate.set()
+        if self.unschedulable:
+            self.scheduling.clear()
+        self._webhooks = Webhooks(self.kubernetes, self.namespace, self.v2)
         self._tasks = Tasks()
         self._sources: dict[str, DataSource] = {}
+        self._pods: dict[str, str] = {}
         self._lives: dict[str, asyncio.Task[Any]] = {}
         self._listening = Listening(self.manager.app())
 
     async def __aenter__(self) -> Self:
-        self.kubernetes.admit("backingimages", self._admit)
+        self.kubernetes.admit("backingimages", self._webhooks.admit)
         await self._listening.__aenter__()
         self._tasks.start(self._watch())
+        self._tasks.start(self._watch_pods())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,45 +100,8 @@ class Longhorn:
 
     def create(self, image: Object) -> Object:
         """Create a BackingImage as clients of the API do, past the webhooks."""
-        self._admit("create", image, None)
+        self._webhooks.admit("create", image, None)
         return self.kubernetes.create("backingimages", image)
-
-    # --- webhooks
-
-    def _admit(self, verb: str, new: Object, old: Object | None) -> None:
-        """Do what LHM: webhook/resources/backingimage/{mutator,validator}.go do."""
-        name = new["metadata"]["name"]
-        if verb == "create":
-            self._mutate(new)
-            self._validate(new)
-        elif verb == "delete" and self._used(name):
-            used = f"cannot delete backing image {name} since there are replicas using it"
-            raise denied(WEBHOOK, used, 422, "Invalid")
-
-    def _mutate(self, new: Object) -> None:
-        meta, spec = new["metadata"], new.setdefault("spec", {})
-        meta["name"] = corrected(meta["name"])
-        meta["finalizers"] = [FINALIZER]
-        spec["checksum"] = (spec.get("checksum") or "").strip()
-        spec["minNumberOfCopies"] = spec.get("minNumberOfCopies") or 1
-        spec["dataEngine"] = spec.get("dataEngine") or "v1"
-
-    def _validate(self, new: Object) -> None:
-        name, checksum = new["metadata"]["name"], new["spec"]["checksum"]
-        why = ""
-        if checksum and not re.fullmatch(r"[a-f0-9]{128}", checksum):
-            why = f"invalid checksum {checksum}"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]+", name):
-            why = f"invalid name {name}"
-        if new["spec"]["dataEngine"] == "v2" and not self.v2:
-            why = "v2 backing image is not supported"
-        if why:
-            raise denied(WEBHOOK, why, 422, "Invalid")
-
-    def _used(self, name: str) -> bool:
-        replicas = self.kubernetes.all("replicas", self.namespace)
-        labels = (one["metadata"].get("labels") or {} for one in replicas)
-        return any(one.get("longhorn.io/backing-image") == name for one in labels)
 
     # --- the controller
 
@@ -152,17 +113,25 @@ class Longhorn:
             elif change.object["metadata"].get("deletionTimestamp") or change.type == "DELETED":
                 self._end(name, change)
 
+    async def _watch_pods(self) -> None:
+        """Kill the data sources whose pods somebody deletes."""
+        async for change in self.kubernetes.watch("pods", self.namespace):
+            uid = change.object["metadata"]["uid"]
+            for name in [name for name, pod in self._pods.items() if pod == uid]:
+                if change.type == "DELETED" and name in self.manager.sources:
+                    await self.kill_pod(name)
+
     def _end(self, name: str, change: Change) -> None:
         life = self._lives.pop(name, None)
         if life:
             life.cancel()
-            self._tasks.start(self._remove(name, change.type == "MODIFIED"))
+            self.manager.files.pop(name, None)
+            source = self._sources.pop(name, None)
+            self._tasks.start(self._remove(name, source, change.type == "MODIFIED"))
 
-    async def _remove(self, name: str, held: bool) -> None:
+    async def _remove(self, name: str, source: DataSource | None, held: bool) -> None:
         await self._stop(name)
         self._forget("backingimagedatasources", name)
-        self.manager.files.pop(name, None)
-        source = self._sources.pop(name, None)
         if source:
             await asyncio.to_thread(shutil.rmtree, source.root)
         await self.removing.wait()
@@ -180,14 +149,15 @@ class Longhorn:
     async def _live(self, image: Object) -> None:
         """Make the data source and its pod, and let it take the file."""
         name = image["metadata"]["name"]
-        self._apply("backingimages", name, {"status": _unborn(image)})
-        self._create("backingimagedatasources", _data_source(image))
-        pod = self._create("pods", _pod(image))
+        self._apply("backingimages", name, {"status": objects.unborn(image)})
+        self._create("backingimagedatasources", objects.data_source(image))
+        pod = self._create("pods", objects.pod(image))
+        self._pods[name] = pod["metadata"]["uid"]
         self.manager.waiting.add(name)
         if not self.scheduling.is_set():
             self._pod_waits(pod)
         await self.scheduling.wait()
-        self._apply("pods", pod["metadata"]["name"], _RUNNING)
+        self._apply("pods", pod["metadata"]["name"], objects.RUNNING)
         source = await self._serve(image)
         self.manager.sources[name] = self._sources[name] = source
         self.manager.waiting.discard(name)
@@ -208,7 +178,7 @@ class Longhorn:
         meta, spec = image["metadata"], image["spec"]
         fields = self.tries.pop(0) if self.tries else {}
         fields = {"port": self.data_source_port, "sync_port": self.data_source_port + 1, **fields}
-        while True:
+        for _ in range(10):
             source = DataSource(
                 self.root / meta["uid"],
                 meta["name"],
@@ -222,6 +192,7 @@ class Longhorn:
             )
             with contextlib.suppress(OSError):  # another process has that address
                 return await source.__aenter__()
+        raise RuntimeError(f"port {fields['port']} is taken at every address: is it at 0.0.0.0?")
 
     # --- what the API shows
 
@@ -315,56 +286,7 @@ class Longhorn:
             self.kubernetes.delete(resource, self.namespace, name)
 
 
-_RUNNING = {
-    "status": {
-        "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True"}],
-        "containerStatuses": [{"name": "main", "ready": True, "restartCount": 0}],
-    }
-}
-
-
 def _address() -> str:
     """Return a loopback address of its own: a data source's port is the same for all."""
     number = next(_addresses)
     return f"127.{16 + os.getpid() % 200}.{number // 250 % 250}.{1 + number % 250}"
-
-
-def corrected(name: str) -> str:
-    """Return the name that Longhorn makes of one that is too long (util.AutoCorrectName)."""
-    if len(name) <= LONGEST_NAME:
-        return name.lower()
-    suffix = "-" + hashlib.sha512(name.encode()).hexdigest()[:8]
-    return name.lower()[: LONGEST_NAME - len(suffix)].rstrip("-") + suffix
-
-
-def _owned(image: Object) -> Object:
-    meta = image["metadata"]
-    owner = {"apiVersion": image["apiVersion"], "kind": image["kind"], "name": meta["name"]}
-    return {"ownerReferences": [{**owner, "uid": meta["uid"]}]}
-
-
-def _unborn(image: Object) -> Object:
-    sizes = {"size": 0, "virtualSize": 0, "realSize": 0}
-    named = {"ownerID": NODE, "uuid": uuid.uuid4().hex[:8], "checksum": ""}
-    return {**sizes, **named, "diskFileStatusMap": {}}
-
-
-def _data_source(image: Object) -> Object:
-    meta, spec = image["metadata"], image["spec"]
-    disk = {"diskUUID": DISK, "diskPath": "/var/lib/longhorn", "nodeID": NODE}
-    source = {"sourceType": spec["sourceType"], "parameters": spec.get("sourceParameters") or {}}
-    more = {"checksum": spec.get("checksum", ""), "uuid": meta["uid"][:8]}
-    whole = {**disk, **source, **more, "fileTransferred": False}
-    return {"metadata": {"name": meta["name"], **_owned(image)}, "spec": whole}
-
-
-def _pod(image: Object) -> Object:
-    name = image["metadata"]["name"]
-    labels = {"longhorn.io/component": "backing-image-data-source"}
-    labels["longhorn.io/backing-image-data-source"] = name
-    return {
-        "metadata": {"name": f"backing-image-ds-{name}", "labels": labels, **_owned(image)},
-        "spec": {"containers": [{"name": "main"}], "restartPolicy": "Never"},
-        "status": {"phase": "Pending"},
-    }
