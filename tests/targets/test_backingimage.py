@@ -287,7 +287,7 @@ async def test_an_image_that_is_used_is_not_removed(member: LonghornMember, tmp_
     labels = {"longhorn.io/backing-image": member.name}
     replica = {"metadata": {"name": "r", "namespace": SPACE, "labels": labels}}
     member.fake.create("replicas", replica)
-    with pytest.raises(TargetBusy, match="replicas using it.*; delete these volumes first"):
+    with pytest.raises(TargetBusy, match=r"replicas using it.*; delete these volumes first"):
         await member.shelf.remove(order(), finished.placed)
     assert (len(member.images), len(member.fake.all("storageclasses"))) == (1, 2)
 

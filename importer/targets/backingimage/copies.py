@@ -54,16 +54,15 @@ def refuse_failed(image: BackingImage) -> None:
 
 
 def compare(name: str, status: BackingImageStatus, sha512: str, virtual_size: int | None) -> None:
-    """Raise TargetError when what Longhorn has is not what it was sent."""
+    """Raise TargetError when what Longhorn has, as *name*, is not what it was sent."""
     if status.checksum.lower() != sha512:
         raise TargetError(
-            f"BackingImage {name}: Longhorn has a file whose sha512 is {status.checksum}, "
+            f"{name}: Longhorn has a file whose sha512 is {status.checksum}, "
             f"what was sent has {sha512}: it was damaged on the way or on its disk"
         )
     if not status.virtual_size:
-        raise TargetError(f"BackingImage {name}: Longhorn cannot tell the disk's size in the file")
+        raise TargetError(f"{name}: Longhorn cannot tell the disk's size in the file")
     if virtual_size and status.virtual_size != virtual_size:
         raise TargetError(
-            f"BackingImage {name}: Longhorn sees a disk of {status.virtual_size} bytes, "
-            f"it has {virtual_size}"
+            f"{name}: Longhorn sees a disk of {status.virtual_size} bytes, it has {virtual_size}"
         )
