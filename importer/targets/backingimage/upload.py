@@ -25,7 +25,7 @@ class Pace:
     silence: Silence = field(default_factory=Silence)
     """The source."""
 
-    taken: float = 60.0
+    taken: float = 120.0
     """Longhorn, until it takes the next bytes."""
 
     answered: float = 120.0
