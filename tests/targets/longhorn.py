@@ -16,7 +16,7 @@ from importer.targets.backingimage.objects import name_of
 from importer.targets.backingimage.shelf import BackingImageShelf
 from importer.targets.backingimage.upload import Pace
 from tests.servers import kubernetes
-from tests.servers.kubernetes import FakeKubernetes, Object
+from tests.servers.kubernetes import FakeKubernetes, Object, Rule
 from tests.servers.longhorn import Longhorn
 
 SPACE = "longhorn-system"
@@ -93,19 +93,24 @@ async def longhorn_member(
     pace: Pace = PACE,
     patience: float = 5.0,
     settings: dict[str, Any] | None = None,
+    rules: list[Rule] | None = None,
     **fields: Any,
 ) -> AsyncIterator[LonghornMember]:
-    """Run Longhorn with *fields* in a cluster of its own; *patience*: with the API server."""
+    """Run Longhorn with *fields* in a cluster of its own.
+
+    *patience*: with the API server. *rules*: what we may do; all, when there are none.
+    """
     fake = FakeKubernetes()
     fake.create("storageclasses", CLASS)
     (root / "longhorn").mkdir()
+    token = fake.user("importer", rules)
     async with (
         Longhorn(fake, root / "longhorn", **fields) as longhorn,
         kubernetes.serving(fake) as served,
         connected(
             config.Kubernetes(
                 enabled=True,
-                kubeconfig=str(served.kubeconfig(root / "kubeconfig")),
+                kubeconfig=str(served.kubeconfig(root / "kubeconfig", token)),
                 timeout=10.0,
                 patience=patience,
             )

@@ -17,6 +17,7 @@ from importer.targets import Order
 from importer.targets.backingimage.objects import LONGEST, name_of
 from importer.units import MiB
 from tests import images
+from tests.servers.kubernetes import Rule, used
 from tests.servers.replay import until
 from tests.targets.conftest import chunks, fill, look, order, prepare
 from tests.targets.longhorn import SPACE, LonghornMember, longhorn_member
@@ -173,6 +174,34 @@ async def test_few_requests_to_the_cluster(member: LonghornMember, tmp_path: Pat
     await member.shelf.remove(order(), finished.placed)
     assert len(member.fake.calls) <= 14
     member.assert_clean()
+
+
+RULES = [
+    Rule(("longhorn.io",), ("backingimages",), ("create", "get", "list", "watch", "delete")),
+    Rule(("longhorn.io",), ("backingimagedatasources",), ("list", "watch")),
+    Rule(("",), ("pods",), ("list", "watch")),
+    Rule(("storage.k8s.io",), ("storageclasses",), ("create", "get", "list", "delete")),
+]
+"""What docs/longhorn.md asks to grant."""
+
+
+async def test_these_rights_are_enough_and_none_too_many(tmp_path: Path) -> None:
+    """With them an image is made through all that may happen, and every one of them is used."""
+    path = images.raw(tmp_path / "disk.raw")
+    inside = [replace(rule, namespace=SPACE) for rule in RULES[:3]]
+    async with longhorn_member(tmp_path, rules=[*inside, RULES[3]]) as member:
+        await fill(member.place(asking(storageClass=True)), path)
+        member.longhorn.scheduling.clear()
+        preparing = asyncio.create_task(prepare(member.place(asking(storageClass=True)), path))
+        await member.fake.watched(2)
+        member.longhorn.scheduling.set()
+        await preparing
+        await member.place(order()).abort()
+        calls = member.fake.calls
+    read = ("storage.k8s.io", "storageclasses", "get")  # before any image
+    assert used(calls) | {read} == {
+        (rule.groups[0], rule.resources[0], verb) for rule in RULES for verb in rule.verbs
+    }
 
 
 # --- names
