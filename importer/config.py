@@ -190,6 +190,40 @@ class Longhorn:
 
 
 @dataclass(frozen=True, slots=True)
+class Cdi:
+    """Images as DataVolumes of CDI: every class but Longhorn v1's."""
+
+    url: str = ""
+    """CDI's upload proxy, which takes the bytes. Empty: as CDI's own configuration says (CDIConfig),
+    else the service ``cdi-uploadproxy`` in `namespace`."""
+
+    namespace: str = "cdi"
+    """Where CDI is; ``harvester-system`` in Harvester."""
+
+    ca: str = ""
+    """File with CA certificates for the proxy's TLS, instead of the system's. Empty: the system's
+    and CDI's own."""
+
+    insecure: bool = False
+    """Do not verify the proxy's TLS. Whoever is on the way can then read and change images; each
+    import says so."""
+
+    upload: str = "async"
+    """async or sync, when the proxy answers: ``async`` once it has all bytes, and what goes wrong later is seen on
+    the DataVolume; ``sync`` after CDI has converted too, which proxies on the way may not await."""
+
+    prepare: float = 300.0
+    """Seconds until a DataVolume has its volume and pod, and takes bytes."""
+
+    finish: float = 600.0
+    """Seconds that CDI's own work after the last byte may take, and one more for each 20 MiB of the
+    disk: it converts."""
+
+    remove: float = 120.0
+    """Seconds until a deleted DataVolume and its claim are gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged and how."""
 
@@ -213,6 +247,7 @@ class Config:
     local: Local = field(default_factory=Local)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     longhorn: Longhorn = field(default_factory=Longhorn)
+    cdi: Cdi = field(default_factory=Cdi)
     log: Log = field(default_factory=Log)
 
 

@@ -20,6 +20,7 @@
     - NotAnImage                   not-an-image            422
     - UnsafeImage                  unsafe-image            422
     - UnsupportedImage             unsupported-image       422
+    - VirtualSizeUnknown           virtual-size-unknown    422
     - CorruptImage                 corrupt-image           422
     - ImageNotInOrder              image-not-in-order      422
     - SizeMismatch                 size-mismatch           422
@@ -188,6 +189,12 @@ class UnsupportedImage(ImageError):
     """The image uses a feature that is not supported: encryption, an unknown feature bit."""
 
     slug = "unsupported-image"
+
+
+class VirtualSizeUnknown(ImageError):
+    """The disk's size is not known before the image's end, and the target must know it first."""
+
+    slug = "virtual-size-unknown"
 
 
 class CorruptImage(ImageError):
