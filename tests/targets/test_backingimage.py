@@ -340,3 +340,9 @@ async def test_it_must_know_how_much_will_come(member: LonghornMember, tmp_path:
     with pytest.raises(ImporterError, match="how many bytes"):
         await member.place(order()).prepare(info)
     member.assert_clean()
+
+
+async def test_options_of_an_older_version_do_not_stop_clean_up(member: LonghornMember) -> None:
+    """What cannot be understood any more can still be taken away."""
+    await member.place(asking(replicas=3)).abort()
+    member.assert_clean()

@@ -66,3 +66,9 @@ def compare(name: str, status: BackingImageStatus, sha512: str, virtual_size: in
         raise TargetError(
             f"{name}: Longhorn sees a disk of {status.virtual_size} bytes, it has {virtual_size}"
         )
+
+
+def measured(found: Object) -> BackingImageStatus | None:
+    """Return the status when it says how large the disk is."""
+    status = view(BackingImage, found).status
+    return status if status.virtual_size else None
