@@ -117,7 +117,8 @@ def test_references_lead_to_objects(objects: list[Object]) -> None:
     (container,) = containers(objects)
     assert {one["name"] for one in container["volumeMounts"]} == sources.keys()
     for one in container["env"]:
-        of_kind(objects, "Secret", one["valueFrom"]["secretKeyRef"]["name"])
+        if "valueFrom" in one:
+            of_kind(objects, "Secret", one["valueFrom"]["secretKeyRef"]["name"])
     roles = {(one["kind"], one["metadata"].get("namespace")) for one in objects}
     for one in objects:
         if one["kind"].endswith("Binding"):
@@ -305,3 +306,8 @@ def test_cdi_is_where_the_overlay_says(name: str, space: str) -> None:
     (rule,) = (one for one in egress(overlay(name)) if ports_of(one) == {8443})
     (to,) = rule["to"]
     assert to["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == space
+    values = {one["name"]: one.get("value") for one in next(containers(overlay(name)))["env"]}
+    assert values["IMPORTER_CDI_NAMESPACE"] == space
+    assert values["IMPORTER_CDI_URL"] == f"https://cdi-uploadproxy.{space}.svc"
+    roles = [one["metadata"].get("namespace") for one in overlay(name) if one["kind"] == "Role"]
+    assert sorted(roles) == sorted(["longhorn-system", space])
