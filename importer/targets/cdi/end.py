@@ -1,0 +1,122 @@
+"""CDI's own work after the last byte, until the volume is whole.
+
+A 200 of ``upload-async`` promises nothing: the convert goes on, and when it fails its container
+ends with 1 and is started again, empty. The DataVolume then says ``UploadReady`` as if nothing had
+happened, with one more restart (CDI: uploadserver.go:348-401; kubevirt#3231).
+"""
+
+from contextlib import aclosing
+
+from importer.errors import ImporterError, ObjectGone, TargetError, TargetUnavailable
+from importer.kube.cluster import Cluster, Object
+from importer.kube.events import warnings
+from importer.kube.objects import Claim, DataVolume, Pod, view
+from importer.kube.resources import DATA_VOLUMES, PODS
+from importer.kube.wait import follow
+from importer.targets import Tell
+from importer.targets.cdi import answers
+
+
+class End:
+    """What becomes of a DataVolume that has got all of its bytes."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        uid: str,
+        pod: Pod | None,
+        restarts: int,
+        as_is: bool,
+        tell: Tell,
+    ) -> None:
+        """*pod* took the bytes after *restarts* restarts."""
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._uid = uid
+        self._pod = pod
+        self._restarts = restarts
+        self._as_is = as_is
+        self._tell = tell
+        self._said = ""
+
+    async def succeeded(self) -> None:
+        """Return when CDI says so. Raises what CDI's failure means, ObjectGone."""
+        states = follow(self._cluster, DATA_VOLUMES, self._namespace, self._name, self._uid)
+        async with aclosing(states):
+            async for found in states:
+                if found is None:
+                    raise ObjectGone(f"{self.shown} is gone: somebody deleted it")
+                volume = view(DataVolume, found)
+                if volume.status.phase == "Succeeded":
+                    return
+                if await self._has_failed(volume):
+                    raise await self.why(volume)
+                self._say("CDI writes and converts the disk")
+
+    async def _has_failed(self, volume: DataVolume) -> bool:
+        status = volume.status
+        if status.phase == "Failed" or status.restart_count > self._restarts:
+            return True
+        if status.phase == "UploadReady" or self._pod is None:
+            return False
+        # Its pod is not ready: it ends, or it is not the one any more that got the bytes.
+        now = await self._pod_now()
+        lost = now is None or now.metadata.uid != self._pod.metadata.uid or _has_ended_badly(now)
+        return lost and not await self._has_succeeded()
+
+    async def _has_succeeded(self) -> bool:
+        """Whether it is through by now: pods go then, and what we hold is a moment old."""
+        found = await self._cluster.find(DATA_VOLUMES, self._namespace, self._name)
+        return bool(found) and view(DataVolume, found or {}).status.phase == "Succeeded"
+
+    async def _pod_now(self) -> Pod | None:
+        name = self._pod.name if self._pod else ""
+        found = await self._cluster.find(PODS, self._namespace, name) if name else None
+        return view(Pod, found) if found else None
+
+    async def why(self, volume: DataVolume) -> ImporterError:
+        """Return what CDI's failure means, in the pod's last words where it has left any."""
+        words = await self.last_words(volume)
+        if volume.status.phase == "Failed":
+            return TargetError(f"{self.shown} has failed: {words or 'no reason given'}")
+        if not words:
+            return TargetUnavailable(f"{self.shown}: its upload pod was lost with what it had got")
+        return answers.failure(f"{self.shown}: CDI failed after the upload", words, self._as_is)
+
+    async def last_words(self, volume: DataVolume) -> str:
+        """Return what is said of its end by the pod, the DataVolume, or the events."""
+        pod = await self._pod_now()
+        if pod and self._pod and pod.metadata.uid == self._pod.metadata.uid and pod.last_words:
+            return pod.last_words
+        running = volume.status.condition("Running")
+        if not running.holds and running.message:
+            return running.message
+        told = await warnings(self._cluster, self._namespace, self._name, self._uid)
+        return told[0] if told else ""
+
+    def bound(self, found: Object) -> Claim | None:
+        """Return the claim when the volume is its own."""
+        claim = view(Claim, found)
+        if claim.status.phase == "Lost":
+            raise TargetError(f"{claim} has lost its volume")
+        if claim.status.phase == "Bound":
+            return claim
+        self._say("CDI gives the volume to its claim")
+        return None
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            self._tell(what)
+
+    @property
+    def shown(self) -> str:
+        """It, for messages."""
+        return f"DataVolume {self._namespace}/{self._name}"
+
+
+def _has_ended_badly(pod: Pod) -> bool:
+    return pod.status.phase == "Failed" or bool(pod.metadata.deletion_timestamp)
