@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from importer.config import Limits
-from importer.errors import CallerError, LimitExceeded, SizeMismatch, UnsafeImage
-from importer.formats import compression
+from importer.errors import CallerError, LimitExceeded, SizeMismatch
+from importer.formats import compression, recognise
 from importer.formats.read import zstd_frame
 from importer.formats.read.passing import Held, begin
 from importer.model import Compression, Format, ImageInfo, Plan, Rates, WantedFormat, Wire
@@ -161,9 +161,9 @@ class Arrival:
         extents = zstd_frame.extents(path.chunks, self.limits.virtual_size)
         path.closes(extents)
         head, extents = await peeked(extents, HEAD)
-        inside = await self.inspect(head, size)
-        if inside.format not in _RAW:
-            raise UnsafeImage(f"the disk that was sent begins as a {inside.format} file")
+        recognise.refuse_nested(head)
+        if declared.format in _RAW:
+            await self.inspect(head, size)  # On the disk in a qcow2, a guest keeps what it likes.
         virtual_size = None if size is None else round_up(size, SECTOR)
         if declared.format in _RAW and virtual_size not in (None, round_up(declared.size, SECTOR)):
             raise SizeMismatch(declared.size, virtual_size or 0)
