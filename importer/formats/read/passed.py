@@ -110,7 +110,7 @@ class Passed:
         guest = hole = 0
         await self._passage.header()
         self._passage.tables = 1
-        for at in range(start, end, STEP):
+        for at in range(start, max(end, start + 1), STEP):  # An empty one is somewhere too.
             tables = []
             for entry, count in same(words(await self._passage.table(at, min(at + STEP, end)))):
                 if offset := entry & OFFSET:

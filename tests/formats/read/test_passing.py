@@ -94,6 +94,8 @@ async def test_a_disk_of_no_size_passes(tmp_path: Path) -> None:
     data = images.empty(tmp_path / "disk.qcow2", "qcow2", 0).read_bytes()
     assert await passed(data) == b""
     assert await passed_in_order(data) == b""
+    with pytest.raises(CorruptImage, match="ends too early"):
+        await passed(data[:200])
 
 
 @pytest.fixture
