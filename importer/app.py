@@ -39,6 +39,7 @@ from importer.model import Image, ImageInfo, UrlSource
 from importer.sources import Source
 from importer.sources.http import Web
 from importer.sources.secrets import Seal
+from importer.stream.memory import keep_chunks
 from importer.targets import Shelf
 from importer.targets.local import shelves as local_shelves
 from importer.units import MiB
@@ -130,6 +131,7 @@ def serve(config: Config) -> None:
     """Serve until told to stop (SIGTERM, SIGINT). Raises CallerError, TargetBusy."""
     set_up_logs(config.log, sys.stderr)
     host, port = _address(config)
+    keep_chunks()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, host, port))
 

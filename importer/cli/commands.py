@@ -93,7 +93,9 @@ async def upload(
 ) -> None:
     """Send a file and wait until its image is ready. Ctrl-C cancels it."""
     from importer.cli.images import Wanted, upload_file
+    from importer.stream.memory import keep_chunks
 
+    keep_chunks()
     wanted = Wanted(storage_class, checksum, _wanted(format))
     await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
 
