@@ -186,11 +186,35 @@ async def test_a_table_behind_its_data_finds_it(crossing: Path) -> None:
     assert await passed_in_order(data) == expected
 
 
-async def test_what_does_not_fit_after_data_was_told_ends_it(crossing: Path) -> None:
-    """It is too late to give the file back."""
-    found = await begun(crossing.read_bytes(), 3 * MiB // 2)
+async def test_what_does_not_fit_after_data_was_told_ends_it(tmp_path: Path) -> None:
+    """It is too late to give the file back: the last table is behind data of nobody."""
+    source = images.raw(tmp_path / "raw", 4 * MiB, 4 * MiB)
+    path = images.convert(source, tmp_path / "q", "qcow2", "-o", "cluster_size=4k")
+    parts = Parts(path.read_bytes())
+    parts.append(images.numbers(0, 8 * MiB))
+    at, offset = parts.tables()[-1]
+    parts.rename(at, parts.append(bytes(parts.data[offset : offset + parts.cluster])))
+    assert await passed(bytes(parts.data)) == source.read_bytes()
+    found = await begun(bytes(parts.data), 8 * MiB)
     with pytest.raises(ImageNotInOrder, match=r"wait for 1 tables.*qemu-img convert"):
         await gathered(found.all())
+
+
+async def test_what_a_guest_gave_back_waits_for_nothing(tmp_path: Path) -> None:
+    """Holes of the file arrive as zeros; they cost no memory in front of a late table."""
+    source = images.raw(tmp_path / "raw", 4 * MiB, 4 * MiB)
+    path = images.convert(source, tmp_path / "q", "qcow2", "-o", "cluster_size=4k")
+    parts = Parts(path.read_bytes())
+    parts.append(bytes(32 * MiB))
+    at, offset = parts.tables()[-1]
+    parts.rename(at, parts.append(bytes(parts.data[offset : offset + parts.cluster])))
+    assert await passed(bytes(parts.data), window=8 * MiB) == source.read_bytes()
+
+
+async def test_with_snapshots_nothing_is_told_before_all_tables(crossing: Path) -> None:
+    """What does not fit can still be given back."""
+    assert await passed(crossing.read_bytes(), window=8 * MiB) is None
+    assert await passed_in_order(crossing.read_bytes(), window=8 * MiB) is None
 
 
 async def test_what_does_not_fit_before_any_data_is_given_back(tmp_path: Path) -> None:
