@@ -1,8 +1,8 @@
 """The memory of chunks that are done with is kept for the next ones.
 
-glibc's malloc takes anything of about a MiB from fresh pages and gives it back at once, and then the
+glibc's malloc takes anything of about a MiB from fresh pages and gives it back at once, and the
 kernel clears each page again: 2 GiB from a file through the qcow2 encoder took 1.25 s of CPU, and
-take 0.48 s so. Source: mallopt(3), malloc.h. Other C libraries are left as they are.
+take 0.46 s so. Source: mallopt(3), malloc.h. Other C libraries are left as they are.
 """
 
 import ctypes
