@@ -8,7 +8,8 @@ they come. What no table has claimed is kept while one may still come that does.
 Where a table contradicts what is known, nothing is guessed: a part of the file that is named twice,
 that is not there, or that is not aligned raises CorruptImage; so do the header and the tables for
 whatever importer.formats.read.qcow2 refuses. What would need more memory than the window raises
-ImageNotInOrder, or is given back as it came, if no data has been told yet.
+ImageNotInOrder, or is given back as it came, if no data has been told yet; of a file with
+snapshots none is told before its last table.
 
 Besides the window, about 30 MiB are held. Source: QEMU's docs/interop/qcow2.txt.
 """
@@ -40,7 +41,7 @@ class Passing(Generic[T]):
     virtual_size: int
 
     first: list[T] = field(repr=False)
-    """The first data, if there is any, and what comes before it."""
+    """What it begins with, up to the first data or further; ``all`` takes it away."""
 
     rest: AsyncGenerator[T, None] = field(repr=False)
     """What comes behind it. Who makes no use of ``all`` closes it; the chunks stay open."""
@@ -48,9 +49,8 @@ class Passing(Generic[T]):
     async def all(self) -> AsyncGenerator[T, None]:
         """Yield the whole disk, once. At its end the file has passed to its own."""
         async with aclosing(self.rest):
-            for each in self.first:
-                yield each
-            self.first.clear()
+            while self.first:
+                yield self.first.pop(0)
             async for each in self.rest:
                 yield each
 
@@ -103,8 +103,8 @@ async def _led(
 ) -> list[T]:
     """Return what *told* begins with, up to its first data.
 
-    After a snapshot, qemu writes a table that it shares anew, behind all data: then it goes on
-    until the last table has passed, so that what does not fit is seen while it can be given back.
+    After a snapshot, qemu writes a table that the snapshot shares anew, behind all data: with one,
+    go on to the last table, so that what does not fit is seen while it can be given back.
     """
     first: list[T] = []
     size, is_led = 0, False

@@ -3,6 +3,7 @@
 import random
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -398,6 +399,24 @@ async def test_a_last_sector_need_not_be_whole(tmp_path: Path) -> None:
     source = images.raw(tmp_path / "raw", MiB, MiB)
     data = images.convert(source, tmp_path / "q", "qcow2", "-c").read_bytes().rstrip(b"\0")
     assert await passed(data) == source.read_bytes()
+
+
+async def test_a_sector_too_many_is_read(tmp_path: Path) -> None:
+    """A length that counts the sector behind is no contradiction: nothing of it is looked at."""
+    parts = Parts(images.empty(tmp_path / "q", "qcow2", 3 * 64 * KiB).read_bytes())
+    content = [bytes([number]) * 64 * KiB for number in (1, 2, 3)]
+    table = parts.append(bytes(parts.cluster))
+    start = parts.append(bytes(parts.cluster))
+    parts.put(parts.l1, 1 << 63 | table)
+    for number, cluster in enumerate(content[:2]):
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
+        packed = deflate.compress(cluster) + deflate.flush()
+        at, end = start + 512 * number, start + 512 * number + 512
+        parts.data[at : at + len(packed)] = packed
+        parts.put(table + 8 * number, 1 << 62 | (end // 512 - at // 512) << 54 | at)
+    parts.put(table + 16, 1 << 63 | parts.append(content[2]))
+    assert await passed(bytes(parts.data)) == b"".join(content)
+    assert await passed(tables_last(bytes(parts.data))) == b"".join(content)
 
 
 @pytest.fixture
