@@ -283,6 +283,19 @@ async def test_compressed_clusters_are_told_in_chunks(tmp_path: Path) -> None:
     ]
 
 
+async def test_data_is_told_as_its_bytes_pass(tmp_path: Path) -> None:
+    """No more of the file is asked for: who sends it may be waiting for an answer."""
+    source = images.raw(tmp_path / "raw", 8 * MiB, 8 * MiB)
+    stream = Stream(images.convert(source, tmp_path / "q", "qcow2").read_bytes())
+    found = await begin(stream.chunks())
+    assert isinstance(found, Passing)
+    told = 0
+    async for each in found.all():
+        told += each.extent.length
+        assert stream.read <= told + MiB
+    assert told == 8 * MiB
+
+
 async def test_whole_chunks_of_data_are_not_copied(tmp_path: Path) -> None:
     """Plain clusters cost nothing but being looked up."""
     source = images.raw(tmp_path / "raw", 4 * MiB, 4 * MiB)
