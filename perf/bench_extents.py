@@ -6,6 +6,7 @@ the baseline's, taken in turns:
 
 * compressed qcow2 to raw: ``qemu-img convert``
 * plain qcow2 to raw: ``qemu-img convert -W``, and ``nbdcopy``
+  (the tools with ``sync FILE`` behind them, as ours has made it durable when it ends)
 * raw to qcow2 and to a zstd frame, and back from the frame: reading the file in pieces of 1 MiB;
   here the ratio is that of the rates, so that more is better
 
@@ -113,7 +114,7 @@ async def readers(raw: Path, runs: int) -> Figures:
     ]
     lines = []
     for what, path, baseline, command in pairs:
-        mine, theirs = ours("raw", path, made), tool(command, made)
+        mine, theirs = ours("raw", path, made), tool(f"{command} && sync {made}", made)
         seconds, tools = await in_turns(runs, mine, theirs)
         more = {"what": what, "baseline": baseline, "cpu": _median(ratios(mine.cpu, theirs.cpu))}
         lines.append(figure("extents", "ratio", ratios(seconds, tools), **more))
