@@ -100,6 +100,19 @@ class Url:
     """Networks that may be connected to although they are private, as ``10.0.0.0/8``; one address
     with one port as ``127.0.0.1:8081``."""
 
+    deny_addresses: tuple[str, ...] = ()
+    """Networks that are never connected to, written as above; they win over what is allowed."""
+
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that may be asked, as ``images.example.org`` or ``*.example.org``. Empty: any. Behind
+    a proxy nothing is asked but these. Their addresses must be allowed all the same."""
+
+    deny_hosts: tuple[str, ...] = ()
+    """Hosts that are never asked, written as above; they win over what is allowed."""
+
+    schemes: tuple[str, ...] = ("http", "https")
+    """Schemes that may be asked for: http, https."""
+
     ports: tuple[int, ...] = ()
     """Ports that may be connected to. Empty: any."""
 
@@ -112,6 +125,25 @@ class Url:
     stall: float = 60.0
     """Seconds without a byte before a connection is given up. Not a limit on the whole transfer,
     which may rightly take hours."""
+
+    patience: float = 120.0
+    """Seconds without a byte, over all tries, before a transfer that had begun is given up. Every
+    byte that comes begins them anew."""
+
+    backoff: float = 0.5
+    """Seconds before a broken connection is made again; doubled each time in a row, with jitter."""
+
+    backoff_most: float = 15.0
+    """Seconds between two tries at most, unless the server asks for more (``Retry-After``)."""
+
+    connections: int = 4
+    """Connections of one import to a server that sends ranges."""
+
+    per_host: int = 4
+    """Imports from one host at the same time; others wait for their turn. 0: any number."""
+
+    rate: int = 0
+    """Bytes per second of all imports from URLs together. 0: no limit."""
 
     ca_bundle: str = ""
     """File with CA certificates to trust beside the system's."""
