@@ -11,16 +11,23 @@ from importer import errors
 from importer.api.routes import Route, json, read_json
 from importer.jobs.images import Images
 from importer.metrics import CONTENT_TYPE, Metrics
-from importer.model import ImageInfo, StorageClass
+from importer.model import ImageInfo, S3Source, StorageClass, UrlSource
 
-InspectUrl = Callable[[str], Awaitable[ImageInfo]]
-"""Tell what the image at a URL is, moving only its head."""
+Inspect = Callable[[UrlSource | S3Source], Awaitable[ImageInfo]]
+"""Tell what the image at a URL or in a bucket is, moving only its head."""
 
 
 class InspectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /v1/inspect``."""
+    """The body of ``POST /v1/inspect``: a URL, or a source as an image's spec has it."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    url: Annotated[str, Meta(min_length=1, max_length=8192)] | None = None
+    source: UrlSource | S3Source | None = None
+
+    def wanted(self) -> UrlSource | S3Source:
+        """Return the source. Raises CallerError unless one of the two is given."""
+        if (self.url is None) is (self.source is None):
+            raise errors.CallerError("give url or source, one of the two")
+        return self.source or UrlSource(url=self.url or "")
 
 
 class StorageClassList(msgspec.Struct, frozen=True):
@@ -38,10 +45,10 @@ class Health(msgspec.Struct, frozen=True):
 class ServiceRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, metrics: Metrics, inspect_url: InspectUrl) -> None:
+    def __init__(self, images: Images, metrics: Metrics, inspect: Inspect) -> None:
         self._images = images
         self._metrics = metrics
-        self._inspect_url = inspect_url
+        self._inspect = inspect
 
     @property
     def routes(self) -> list[Route]:
@@ -69,7 +76,7 @@ class ServiceRoutes:
     async def inspect(self, request: web.Request) -> web.Response:
         """Tell what the image at a URL is, moving only its head."""
         wanted: InspectRequest = await read_json(request, InspectRequest)
-        return json(await self._inspect_url(wanted.url))
+        return json(await self._inspect(wanted.wanted()))
 
     async def classes(self, request: web.Request) -> web.Response:
         """List the storage classes."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from yarl import URL
 
+from importer.errors import ImporterError
 from importer.sources.secrets import parse
 
 
@@ -44,6 +45,12 @@ class Origin(Protocol):
         Raises SourceError, CallerError.
         """
 
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ImporterError | None:
+        """Return what an answer without the file means; *body* is its beginning.
+
+        None: no more than its status says.
+        """
+
 
 class Plain:
     """A URL and nothing else; its user and password go to its own host alone, as Basic."""
@@ -57,6 +64,10 @@ class Plain:
         """Return the request as it is, with the user's name where it belongs."""
         own = basic(at) or (self._basic if at.origin() == self.url.origin() else {})
         return Request(at.with_user(None), {**headers, **own})
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ImporterError | None:
+        """Know no more than the status."""
+        return None
 
 
 def basic(url: URL) -> dict[str, str]:

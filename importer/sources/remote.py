@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import aiohttp
 from yarl import URL
 
-from importer.errors import SourceChanged, SourceError, SourceUnavailable
+from importer.errors import ImporterError, SourceChanged, SourceError, SourceUnavailable
 from importer.sources.answers import (
     Span,
     Version,
@@ -25,10 +25,13 @@ from importer.sources.origin import Origin
 from importer.sources.rate import Bucket
 from importer.sources.secrets import shown
 from importer.sources.session import Session
-from importer.units import MiB
+from importer.units import KiB, MiB
 
 HEAD = MiB
 """Bytes that the first request asks for."""
+
+_WORDS = 16 * KiB
+"""Bytes that are read of a refusal, for an origin that understands them."""
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 """What signed addresses answer when their time is over; 400 is S3's for an expired token."""
@@ -100,10 +103,18 @@ class Remote:
             response.close()
             response, at = await self._session.get(self._origin, headers)
         if response.status not in (200, 206, 416):
-            response.close()
-            raise refusal(response)
+            raise await self._refusal(response)
         self._at = at
         return response
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ImporterError:
+        try:
+            said = await response.content.read(_WORDS)
+        except (aiohttp.ClientError, OSError):
+            said = b""
+        response.close()
+        found = self._origin.refusal(response.status, response.headers, said)
+        return found or refusal(response)
 
     def _seen(self, response: aiohttp.ClientResponse, seen: Span | None) -> Body:
         if response.status == 416 or seen is None:

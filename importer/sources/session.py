@@ -50,10 +50,10 @@ class Session:
         at = at or origin.url
         for _ in range(self._settings.redirects + 1):
             response = await self._ask(await origin.request(at, headers))
-            if response.status not in _REDIRECTS:
+            if response.status not in _REDIRECTS or not response.headers.get("Location"):
                 return response, at
             response.close()
-            at = _next(at, response.headers.get("Location"))
+            at = _next(at, response.headers["Location"])
         raise SourceError(
             f"{shown(str(origin.url))}: more than {self._settings.redirects} redirects "
             "([url] redirects)"
@@ -107,9 +107,7 @@ class Session:
         )
 
 
-def _next(at: URL, location: str | None) -> URL:
-    if not location:
-        raise SourceError(f"{shown(str(at))} redirects to nowhere")
+def _next(at: URL, location: str) -> URL:
     try:
         return parse(str(at.join(URL(location))))
     except AddressRefused:
