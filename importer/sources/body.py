@@ -51,7 +51,7 @@ class Body:
             return b""
         self.since = asyncio.get_running_loop().time()
         try:
-            chunk = await self._response.content.readany()
+            chunk = await self._next()
         except aiohttp.ClientPayloadError as exc:
             raise self._truncated() from exc
         except (aiohttp.ClientError, OSError) as exc:
@@ -64,6 +64,14 @@ class Body:
         for bucket in self._buckets:
             await bucket.take(len(chunk))
         return chunk
+
+    async def _next(self) -> bytes:
+        """Return a chunk as it came: whoever takes several joins them once only."""
+        content = self._response.content
+        while True:
+            chunk, _ = await content.readchunk()
+            if chunk or content.at_eof():
+                return chunk  # an empty one before the end only ends an HTTP chunk
 
     def close(self) -> None:
         """Close the connection, unless all was read: then the next request may have it."""

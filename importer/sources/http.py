@@ -114,9 +114,11 @@ class HttpSource:
         """
         await self._hosts.enter(self._host)
         self._entered = True
+        since = asyncio.get_running_loop().time()
         self._body = body = await self._looked()
+        latency = asyncio.get_running_loop().time() - since
         size = None if self._remote.coded else self._remote.size
-        return Opened(self._chunks(body), size, self._remote.coded)
+        return Opened(self._chunks(body, latency), size, self._remote.coded)
 
     async def close(self) -> None:
         """Close every connection and let the next one to the host."""
@@ -139,10 +141,10 @@ class HttpSource:
                 tries += 1
                 await self._patience.again(fault, tries, since)
 
-    def _chunks(self, body: Body) -> Chunks:
+    def _chunks(self, body: Body, latency: float) -> Chunks:
         size = self._remote.size
         if self._remote.ranged and size is not None:
-            return Ranged(self._remote, size, self._settings, self._patience).chunks(body)
+            return Ranged(self._remote, size, self._settings, self._patience).chunks(body, latency)
         return streamed(self._remote, body, self._patience)
 
 

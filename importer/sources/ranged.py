@@ -82,14 +82,15 @@ class Ranged:
         self._next = 0
         self._length = ROOM
 
-    async def chunks(self, head: Body) -> Chunks:
-        """Yield the file; *head* is the answer that has its first bytes.
+    async def chunks(self, head: Body, latency: float) -> Chunks:
+        """Yield the file; *head* is the answer that has its first bytes, *latency* the seconds that
+        it took to come.
 
         Raises SourceChanged, SourceError, SourceUnavailable.
         """
-        pieces = deque([self._begun(head.end or self._size, head)])
+        pieces = deque([self._begun(head.end or self._size, head, latency)])
         try:
-            while pieces:
+            while pieces or self._next < self._size:
                 while len(pieces) < self._connections and self._next < self._size:
                     pieces.append(self._begun(min(self._size, self._next + self._length)))
                 while chunk := await pieces[0].take():
@@ -99,24 +100,24 @@ class Ranged:
             head.close()
             await _stopped(pieces)
 
-    def _begun(self, end: int, body: Body | None = None) -> Piece:
+    def _begun(self, end: int, body: Body | None = None, latency: float = 0.0) -> Piece:
         piece = Piece(self._next, end)
-        piece.fetched_by(asyncio.create_task(self._fetch(piece, body), name="range"))
+        piece.fetched_by(asyncio.create_task(self._fetch(piece, body, latency), name="range"))
         self._next = end
         return piece
 
-    async def _fetch(self, piece: Piece, body: Body | None) -> None:
+    async def _fetch(self, piece: Piece, body: Body | None, latency: float) -> None:
         """Fill *piece*, however many requests that takes."""
         loop, tries = asyncio.get_running_loop(), 0
         while piece.at < piece.end:
             since, before = loop.time(), piece.at
             try:
                 with body or await self._remote.body(piece.at, piece.end) as body:
-                    await self._read(piece, body, loop.time() - since)
+                    await self._read(piece, body, latency or loop.time() - since)
             except PASSING as fault:
                 tries = tries + 1 if piece.at == before else 1
                 await self._patience.again(fault, tries, body.since if body else since)
-            body = None
+            body, latency = None, 0.0
 
     async def _read(self, piece: Piece, body: Body, latency: float) -> None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """Servers that send ranges, and fail meanwhile: the bytes are the file's, each fetched once."""
 
+import dataclasses
 import random
 from collections.abc import AsyncIterator
 
@@ -43,6 +44,18 @@ async def test_four_connections_bring_the_file_once(web: Web) -> None:
         assert server.sent == len(CONTENT)
         assert server.accepted == 4
         await server.closed()
+
+
+@pytest.mark.parametrize("connections", [1, 2, 9])
+@pytest.mark.parametrize("size", [0, 1, MiB, MiB + 1, 7 * MiB, 7 * MiB + 1])
+async def test_any_size_over_any_number_of_connections(size: int, connections: int) -> None:
+    """The last byte comes whatever the file's size is to that of a range."""
+    web = Web(dataclasses.replace(SETTINGS, connections=connections))
+    async with FaultServer(CONTENT[:size]) as server:
+        assert await read(web, server.url()) == CONTENT[:size]
+        assert server.sent == size
+        assert server.accepted <= connections
+    await web.close()
 
 
 KINDS = ("reset", "short", "stall", "status", "drop", "whole")
