@@ -104,9 +104,9 @@ class Client:
         """Return the storage classes."""
         return _items(await self._call("GET", "/v1/storageclasses"), StorageClass)
 
-    async def inspect(self, url: str) -> ImageInfo:
-        """Return what the image at *url* is."""
-        return _read(await self._call("POST", "/v1/inspect", json={"url": url}), ImageInfo)
+    async def inspect(self, source: Mapping[str, Any]) -> ImageInfo:
+        """Return what the image of *source*, as a spec has it, is."""
+        return _read(await self._call("POST", "/v1/inspect", json={"source": source}), ImageInfo)
 
     async def upload(self, name: str, file: LocalFile, wanted: Mapping[str, str | None]) -> Image:
         """Send *file*; return its image, ready or (answer 202) in the target's hands."""

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from importer import config
 from importer.cli.exits import exits, print_json
+from importer.cli.given import Given
 from importer.cli.names import name_of_file, name_of_url
 from importer.cli.options import (
     ChecksumOption,
@@ -16,9 +17,11 @@ from importer.cli.options import (
     DataOption,
     FormatOption,
     JsonOption,
+    LookedUpOption,
     NameArgument,
     NameOption,
     remote,
+    with_source,
 )
 from importer.errors import CallerError
 from importer.model import ImageInfo, WantedFormat
@@ -97,13 +100,15 @@ async def upload(
 
 @app.command("import")
 @remote
+@with_source
 async def import_url(
     session: "Session",
-    url: Annotated[str, Argument(metavar="URL", help="http or https.")],
+    url: Annotated[str, Argument(metavar="URL", help="http, https, or s3://BUCKET/KEY.")],
     *,
+    given: Given,
     name: NameOption = None,
     storage_class: ClassOption = None,
-    checksum: ChecksumOption = None,
+    checksum: LookedUpOption = None,
     format: FormatOption = None,
     retries: Annotated[
         int | None, Option("--retries", help="Times a passing failure is tried again.")
@@ -116,7 +121,7 @@ async def import_url(
     from importer.cli.images import import_image
 
     spec: dict[str, Any] = {
-        "source": {"type": "url", "url": url},
+        "source": given.source(url),
         "storageClass": storage_class,
         "checksum": checksum,
         "format": _wanted(format),
@@ -128,15 +133,18 @@ async def import_url(
 
 @app.command()
 @remote
+@with_source
 async def inspect(
     session: "Session",
     image: Annotated[str, Argument(metavar="FILE|URL", help="An image here, or a URL.")],
+    *,
+    given: Given,
 ) -> None:
     """Tell what an image is: format, virtual size, size, compression."""
     from importer.cli.images import print_info
 
     if "://" in image:
-        print_info(session, await session.client.inspect(image))
+        print_info(session, await session.client.inspect(given.source(image)))
     else:
         print_info(session, await _inspected(Path(image)))
 
