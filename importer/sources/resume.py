@@ -25,11 +25,11 @@ async def streamed(remote: Remote, body: Body, patience: Patience) -> Chunks:
             current = current or await remote.body(at, None)
             with current:
                 while chunk := await current.read():
-                    patience.progress()
                     fresh = chunk[max(0, len(chunk) - (current.at - at)) :]
                     at += len(fresh)
                     if fresh:
                         tries = 0
+                        patience.progress()  # what is read again is none
                         yield fresh
         except PASSING as fault:
             if not remote.version.proof or remote.coded:
