@@ -307,4 +307,4 @@ async def _request(reader: asyncio.StreamReader) -> Asked | None:
 def _head(protocol: str, status: int, headers: Mapping[str, str]) -> bytes:
     lines = [f"{protocol} {status} Said"]
     lines += [f"{name}: {value}" for name, value in headers.items() if value]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
