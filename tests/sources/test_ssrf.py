@@ -18,6 +18,8 @@ from tests.servers.dns import Names, connections
 from tests.servers.faults import Fault, FaultServer
 from tests.sources.reading import SETTINGS, client, read
 
+CONTENT = bytes(2 * MiB)
+
 ADDRESSES = """
 0.0.0.0 0.0.0.1 10.0.0.1 10.96.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.254
 127.0.0.2 127.8.8.8 127.255.255.254 169.254.0.1 169.254.169.254 169.254.170.2 169.254.169.123
@@ -32,8 +34,9 @@ fd20:ce::254 fe80::1 fe80::a9fe:a9fe fec0::1 ff02::1 ff05::2
 
 SPELLINGS = """
 127.1 127.0.1 0 0x7f000001 0x7f.1 0x7f.0.0.1 0177.0.0.1 017700000001 2130706433 0xa9fea9fe
-2852039166 0251.0376.0251.0376 169.254.43518 10.1 0xa.0.0.1 127.0.0.1. 10.0.0.1. 127.1. 
-0x7f000001. %31%32%37.1 \uff11\uff12\uff17.1 \u2460\u24ea.\u24ea.\u24ea.\u2460 127\u30020\u30020\u30022
+2852039166 0251.0376.0251.0376 169.254.43518 10.1 0xa.0.0.1 127.0.0.1. 10.0.0.1. 127.1.
+0x7f000001. %31%32%37.1 \uff11\uff12\uff17.1 \u2460\u24ea.\u24ea.\u24ea.\u2460
+127\u30020\u30020\u30022
 """.split()
 """What lenient resolvers, and whoever normalises names, take for such addresses."""
 
@@ -46,7 +49,7 @@ metadata.goog metadata.tencentyun.com instance-data instance-data.ec2.internal
 @pytest.fixture
 async def server() -> AsyncIterator[FaultServer]:
     """A server that may be asked, alone of all."""
-    async with FaultServer(bytes(9 * MiB)) as server:
+    async with FaultServer(CONTENT) as server:
         yield server
 
 
@@ -106,7 +109,7 @@ async def test_no_retry_leads_there(server: FaultServer, address: str) -> None:
         SETTINGS, allow_addresses=(f"127.0.0.1:{server.port}",), connections=1
     )
     web = client(settings)
-    server.faults = [Fault("reset", 3 * MiB)]
+    server.faults = [Fault("reset", 3 * MiB // 2)]
     answers = {"rebind.test": ["127.0.0.1", address]}
     with Names(answers).answering(), connections() as tried:
         with pytest.raises(AddressRefused):
@@ -143,7 +146,7 @@ async def test_a_name_that_is_lost_for_a_while_is_waited_for(server: FaultServer
     """In the middle of a transfer DNS may fail and come back."""
     settings = dataclasses.replace(SETTINGS, connections=1)
     web = client(settings)
-    server.faults = [Fault("reset", 3 * MiB)]
+    server.faults = [Fault("reset", 3 * MiB // 2)]
     answers = {"name.test": ["127.0.0.1", "", "", "127.0.0.1"]}
     with Names(answers).answering():
         assert await read(web, f"http://name.test:{server.port}/") == server.content
