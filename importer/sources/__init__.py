@@ -3,9 +3,11 @@
 Opening again gives fresh chunks: a retry is a new pipe. A half-read generator is never sent again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from importer.model import Readable
 from importer.stream.pipe import Chunks
 
 
@@ -22,6 +24,13 @@ class Opened:
     encoded: bool = False
     """The sender wrapped the file once more for the road (``Content-Encoding``), so one more
     layer of compression than the file itself has is to be expected."""
+
+    readable: Callable[[bytes], Readable] | None = None
+    """Given the first bytes, which `chunks` brought already: the file as one that can be read
+    anywhere. None where the sender cannot do that. It holds until the source is closed."""
+
+    name: str | None = None
+    """What the sender calls the file."""
 
 
 class Source(Protocol):

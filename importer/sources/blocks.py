@@ -22,10 +22,11 @@ class HttpReadable:
     """A file for as long as it does not change. Raises SourceChanged, SourceError,
     SourceUnavailable."""
 
-    def __init__(self, remote: Remote, head: bytes, size: int, patience: Patience) -> None:
+    def __init__(self, remote: Remote, head: bytes, connections: int, patience: Patience) -> None:
         self._remote = remote
         self._head = head
-        self._size = size
+        self._turns = asyncio.Semaphore(max(1, connections))
+        self._size = remote.size or 0
         self._patience = patience
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._under_way: dict[int, asyncio.Lock] = {}
@@ -67,6 +68,10 @@ class HttpReadable:
                 del self._under_way[start]
 
     async def _fetch(self, start: int, end: int) -> bytes:
+        async with self._turns:
+            return await self._fetched(start, end)
+
+    async def _fetched(self, start: int, end: int) -> bytes:
         loop, parts, at, tries = asyncio.get_running_loop(), [], start, 0
         while at < end:
             since, before, body = loop.time(), at, None

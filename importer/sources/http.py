@@ -84,7 +84,7 @@ class Web:
         size = None if remote.coded else remote.size
         if not remote.ranged or size is None:
             return Probe(head, size, None, remote.name)
-        readable = HttpReadable(remote, head, size, self.patience())
+        readable = HttpReadable(remote, head, self._settings.connections, self.patience())
         return Probe(head, size, readable, remote.name)
 
     async def close(self) -> None:
@@ -120,7 +120,9 @@ class HttpSource:
         self._body = body = await self._looked()
         latency = asyncio.get_running_loop().time() - since
         size = None if self._remote.coded else self._remote.size
-        return Opened(self._chunks(body, latency), size, self._remote.coded)
+        chunks = self._chunks(body, latency)
+        readable = self._readable if self._remote.ranged else None
+        return Opened(chunks, size, self._remote.coded, readable, self._remote.name)
 
     async def close(self) -> None:
         """Close every connection and let the next one to the host."""
@@ -130,6 +132,9 @@ class HttpSource:
         if self._body:
             self._body.close()
         await self._session.close()
+
+    def _readable(self, head: bytes) -> Readable:
+        return HttpReadable(self._remote, head, self._settings.connections, self._patience)
 
     async def _looked(self) -> Body:
         tries = 0

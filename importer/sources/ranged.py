@@ -3,6 +3,8 @@
 The file is cut into pieces; the one that is being delivered and those right behind it are fetched
 at the same time, each over a connection of its own. A piece keeps at most ROOM bytes that nobody
 took yet: then its connection waits. So memory is bounded, and the first bytes go out at once.
+Nothing behind the head is asked for before somebody wants it: many files are refused for what their
+heads say.
 
 Pieces are as small as ROOM while that is enough, so that all of them can fill while the first is
 delivered. Where a request costs much time beside what comes in that time, they grow: a long piece
@@ -89,16 +91,23 @@ class Ranged:
         Raises SourceChanged, SourceError, SourceUnavailable.
         """
         pieces = deque([self._begun(head.end or self._size, head, latency)])
+        most = 1
         try:
             while pieces or self._next < self._size:
-                while len(pieces) < self._connections and self._next < self._size:
-                    pieces.append(self._begun(min(self._size, self._next + self._length)))
+                while len(pieces) < most and self._next < self._size:
+                    pieces.append(self._begun(self._next + self._share()))
                 while chunk := await pieces[0].take():
                     yield chunk
                 pieces.popleft()
+                most = self._connections  # now that more than the head is wanted
         finally:
             head.close()
             await _stopped(pieces)
+
+    def _share(self) -> int:
+        """Return the next piece's length: no more than a fair share of what is left."""
+        left = self._size - self._next
+        return min(left, max(ROOM, min(self._length, left // self._connections)))
 
     def _begun(self, end: int, body: Body | None = None, latency: float = 0.0) -> Piece:
         piece = Piece(self._next, end)
@@ -132,8 +141,11 @@ class Ranged:
             self._fit(latency, size / reading)
 
     def _fit(self, latency: float, rate: float) -> None:
-        """Let the next pieces be worth their requests: *latency* seconds at *rate* bytes/s."""
-        self._length = int(min(max(ROOM, latency * rate), _LONGEST)) // MiB * MiB
+        """Let the next pieces be worth their requests: *latency* seconds at *rate* bytes/s.
+
+        They grow by steps, as the first bytes of a connection may come faster than all others.
+        """
+        self._length = int(min(max(ROOM, latency * rate), _LONGEST, 2 * self._length))
 
 
 async def _stopped(pieces: deque[Piece]) -> None:
