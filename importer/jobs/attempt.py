@@ -20,6 +20,7 @@ from importer.stream.hashed import Digests
 from importer.stream.meter import Meter, limited
 from importer.stream.pipe import Pipe
 from importer.stream.rechunk import rechunk
+from importer.stream.unxz import Room, unxz
 from importer.targets import Finished, Place, Written
 from importer.units import MiB, human
 
@@ -44,6 +45,7 @@ class Attempt:
     enter: Enter
     metrics: ClassMetrics
     limits: Limits
+    room: Room
     total: int | None = None
     meter: Meter = field(init=False)
     _compression: Compression | None = None
@@ -93,7 +95,7 @@ class Attempt:
                 break
             self._compression = found
             path.through(ahead)
-            path.through(expand(found))
+            path.through(unxz(self.room) if found == "xz" else expand(found))
             path.through(rechunk)
             path.through(limited(self.limits.virtual_size, self._expands_too_far))
             head = await path.peek(HEAD)

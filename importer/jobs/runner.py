@@ -32,6 +32,7 @@ from importer.jobs.timeline import Speed, entered, failed, seconds_in
 from importer.metrics import ClassMetrics
 from importer.model import RUNNING, Image, Phase, Status, UploadSource, now
 from importer.sources import Source
+from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf
 
 log = structlog.get_logger()
@@ -90,6 +91,7 @@ class Runner:
         self._metrics_of = metrics_of
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
+        self._room = Room()
         self._jobs: dict[str, Job] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._stopping = False
@@ -249,6 +251,7 @@ class Runner:
             lambda phase, **fields: self._enter(job, phase, fields),
             self._metrics_of(job.image),
             self._config.limits,
+            self._room,
         )
         job.speed = Speed()
         try:
