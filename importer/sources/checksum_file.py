@@ -18,6 +18,7 @@ from yarl import URL
 from importer.errors import CallerError, SourceError
 from importer.model import S3Source, Source, Spec, UploadSource, UrlSource
 from importer.sources.http import Web
+from importer.sources.origin import same_server
 from importer.sources.origins import Origins
 from importer.sources.s3 import item
 from importer.sources.secrets import parse, shown
@@ -62,7 +63,7 @@ async def fetched(url: str, image: Source, origins: Origins, web: Web) -> str:
     path = _path(image)
     source = UrlSource(url=url)
     if isinstance(image, UrlSource):
-        headers = image.headers if parse(url).origin() == parse(image.url).origin() else {}
+        headers = image.headers if same_server(parse(url), parse(image.url)) else {}
         source = UrlSource(url=url, headers=headers, ca=image.ca, insecure=image.insecure)
     origins.check(source)
     probe = await web.probe(await origins.of(source))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from yarl import URL
 
 from importer.errors import CallerError, ImporterError
-from importer.sources.origin import Plain, Request
+from importer.sources.origin import Plain, Request, same_server
 from importer.sources.proxy import Proxies
 
 HEADERS = 32
@@ -84,7 +84,7 @@ class Credentialed:
     async def request(self, at: URL, headers: Mapping[str, str]) -> Request:
         """Return what is sent to *at*, which may be where a redirect led."""
         plain = await self._plain.request(at, headers)
-        own = self._headers if at.origin() == self.url.origin() else {}
+        own = self._headers if same_server(at, self.url) else {}
         return Request(plain.url, {**own, **plain.headers}, self._trust, self._proxies.of(at))
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ImporterError | None:

@@ -62,12 +62,20 @@ class Plain:
 
     async def request(self, at: URL, headers: Mapping[str, str]) -> Request:
         """Return the request as it is, with the user's name where it belongs."""
-        own = basic(at) or (self._basic if at.origin() == self.url.origin() else {})
+        own = basic(at) or (self._basic if same_server(at, self.url) else {})
         return Request(at.with_user(None), {**headers, **own})
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ImporterError | None:
         """Know no more than the status."""
         return None
+
+
+def same_server(one: URL, other: URL) -> bool:
+    """Say whether both have the same scheme, host and port, as curl compares them.
+
+    yarl's `origin` tells a default port that is written out from one that is not.
+    """
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def basic(url: URL) -> dict[str, str]:

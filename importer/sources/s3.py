@@ -22,7 +22,7 @@ from yarl import URL
 from importer.config import S3
 from importer.errors import AddressRefused, CallerError, ImporterError, SourceError
 from importer.model import S3Source
-from importer.sources.origin import Request
+from importer.sources.origin import Request, same_server
 from importer.sources.proxy import Proxies
 from importer.sources.secrets import parse, shown
 from importer.stream.threads import in_thread
@@ -198,8 +198,8 @@ def _check_ambient(wanted: Item, endpoint: str | None, settings: S3) -> None:
         )
     if endpoint is None:
         return
-    named = {_endpoint(each).origin() for each in (*settings.endpoints, settings.endpoint) if each}
-    if _endpoint(endpoint).origin() not in named:
+    named = [_endpoint(each) for each in (*settings.endpoints, settings.endpoint) if each]
+    if not any(same_server(_endpoint(endpoint), each) for each in named):
         raise AddressRefused(
             f"endpoint {shown(endpoint)} is not among [s3] endpoints, which the service's own "
             f"credentials are for; {hint}"
