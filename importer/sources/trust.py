@@ -57,5 +57,5 @@ def _add(context: ssl.SSLContext, ca: str) -> None:
         raise CallerError("the import's ca holds a private key; give certificates only")
     try:
         context.load_verify_locations(cadata=ca)
-    except (ssl.SSLError, ValueError) as exc:
+    except (ssl.SSLError, TypeError, ValueError) as exc:
         raise CallerError(f"the import's ca is no PEM text with certificates: {exc}") from exc
