@@ -26,6 +26,9 @@ ROOM = 6 * MiB
 
 _LONGEST = 64 * MiB
 
+_OBJECT = 128
+"""Bytes that Python adds to a chunk, about: a server that sends single bytes must not cost more."""
+
 
 class Piece:
     """Bytes ``[at, end)`` of the file on their way."""
@@ -49,7 +52,7 @@ class Piece:
     async def put(self, chunk: bytes) -> None:
         """Add *chunk*; return when there is room for more."""
         self._chunks.append(chunk)
-        self._size += len(chunk)
+        self._size += len(chunk) + _OBJECT
         self.at += len(chunk)
         self._arrived.set()
         while self._size >= ROOM:
@@ -68,7 +71,7 @@ class Piece:
         while self._chunks and size < CHUNK:
             parts.append(self._chunks.popleft())
             size += len(parts[-1])
-        self._size -= size
+        self._size -= size + _OBJECT * len(parts)
         self._room.set()
         return b"".join(parts)
 

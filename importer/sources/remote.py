@@ -85,11 +85,13 @@ class Remote:
     async def body(self, start: int, end: int | None) -> Body:
         """Ask for ``[start, end)``. The answer of a server without ranges begins at 0 instead.
 
+        A file of unknown size is asked for whole: of a part nobody could say whether it is the end.
         Raises SourceChanged, SourceError, SourceUnavailable.
         """
-        headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
-        if self.version.proof:
-            headers["If-Range"] = self.version.proof
+        headers: dict[str, str] = {}
+        if self.size is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+            headers.update({"If-Range": self.version.proof} if self.version.proof else {})
         response = await self._get(headers)
         try:
             return self._part(response, start, end)
@@ -98,8 +100,17 @@ class Remote:
             raise
 
     async def _get(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        response, at = await self._session.get(self._origin, headers, self._at)
-        if response.status in _EXPIRED and self._at not in (None, self._origin.url):
+        """Ask where redirects led before; when that is over, the first URL again.
+
+        Where nobody answers there any more, the next try is at the first URL as well.
+        """
+        before = self._at
+        try:
+            response, at = await self._session.get(self._origin, headers, before)
+        except SourceUnavailable:
+            self._at = None
+            raise
+        if response.status in _EXPIRED and before not in (None, self._origin.url):
             response.close()
             response, at = await self._session.get(self._origin, headers)
         if response.status not in (200, 206, 416):
@@ -117,12 +128,12 @@ class Remote:
         return found or refusal(response)
 
     def _seen(self, response: aiohttp.ClientResponse, seen: Span | None) -> Body:
-        if response.status == 416 or seen is None:
+        if seen is None or not _is_start(response, seen):
             response.close()
             raise SourceError(f"{self.shown} answers {response.status} to a request for all of it")
         self.coded = is_coded(response)
         self.version = version(response, seen.size)
-        self.ranged = response.status == 206 and seen.size is not None
+        self.ranged = response.status == 206
         self.name = file_name(response)
         return Body(response, 0, seen.end, self._buckets)
 
@@ -133,6 +144,8 @@ class Remote:
         if seen is None or (response.status == 206 and not _is_within(seen, start, end)):
             got = response.headers.get("Content-Range", "nothing")[:80]
             raise SourceError(f"{self.shown} was asked for bytes from {start} and sends {got!r}")
+        if is_coded(response) != self.coded:
+            raise SourceChanged(f"{self.shown} is sent in another coding than before")
         self._refuse_other(version(response, seen.size))
         if response.status == 200 and self.ranged and start:
             raise SourceUnavailable(f"{self.shown} sends all of it when asked for a part")
@@ -149,16 +162,17 @@ class Remote:
 def _is_start(response: aiohttp.ClientResponse, seen: Span | None) -> bool:
     """Say whether an answer to the first request can be built upon.
 
-    A range of a coded body could be of any coding: it is asked for whole.
+    A range of a coded body could be of any coding, and of a file of unknown size nobody could say
+    where it ends: both are asked for whole.
     """
-    if response.status == 206:
-        return seen is not None and seen.start == 0 and not is_coded(response)
-    return response.status == 200
+    if response.status != 206:
+        return response.status == 200
+    return seen is not None and seen.start == 0 and seen.size is not None and not is_coded(response)
 
 
 def _is_within(seen: Span, start: int, end: int | None) -> bool:
     """A server may send less than it is asked for (RFC 9110 section 15.3.7), but no other part."""
-    return seen.start == start and (end is None or seen.end is None or seen.end <= end)
+    return seen.start == start and (end is None or (seen.end or 0) <= end)
 
 
 def _is_of_none(response: aiohttp.ClientResponse) -> bool:

@@ -71,6 +71,9 @@ class FaultServer:
     announced: int | None = None
     """Size that is told in place of the real one."""
 
+    total: bool = True
+    """Without it ranges are told to be of ``*`` bytes."""
+
     most: int | None = None
     """Bytes that one answer to a range has at most."""
 
@@ -196,7 +199,7 @@ class FaultServer:
             start, end, is_part = 0, size, False
         if is_part:
             shift = 512 if fault else 0
-            told = self.announced or size
+            told = (self.announced or size) if self.total else "*"
             headers["Content-Range"] = f"bytes {start + shift}-{end + shift - 1}/{told}"
         answer = _head(
             self.protocol, 206 if is_part else 200, self._ended(headers, is_part, start, end)

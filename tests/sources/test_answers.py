@@ -30,6 +30,8 @@ def test_only_what_is_strong_proves(etag: str, modified: str, proof: str | None)
     [
         (Version('"a"', "Mon", 5), None),
         (Version('W/"a"', "Mon", 5), None),
+        (Version('"a"', "Tue", 5), None),
+        (Version('W/"a"', "Tue", 5), "its Last-Modified was Mon and is Tue"),
         (Version("", "", None), None),
         (Version('"b"', "Mon", 5), 'its ETag was "a" and is "b"'),
         (Version("", "Tue", 5), "its Last-Modified was Mon and is Tue"),
