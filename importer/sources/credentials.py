@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Mapping
 
+from multidict import CIMultiDict
 from yarl import URL
 
 from importer.errors import CallerError, ImporterError
@@ -84,8 +85,9 @@ class Credentialed:
     async def request(self, at: URL, headers: Mapping[str, str]) -> Request:
         """Return what is sent to *at*, which may be where a redirect led."""
         plain = await self._plain.request(at, headers)
-        own = self._headers if same_server(at, self.url) else {}
-        return Request(plain.url, {**own, **plain.headers}, self._trust, self._proxies.of(at))
+        sent = CIMultiDict(self._headers if same_server(at, self.url) else {})
+        sent.update(plain.headers)
+        return Request(plain.url, sent, self._trust, self._proxies.of(at))
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ImporterError | None:
         """Know no more than the status."""
