@@ -6,6 +6,7 @@ Raises SourceError when the file has no line for the image, two that differ, or 
 and what reading a URL raises.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 import msgspec
 from yarl import URL
 
-from importer.errors import CallerError, SourceError
+from importer.errors import CallerError, SourceError, SourceUnavailable
 from importer.model import S3Source, Source, Spec, UploadSource, UrlSource
 from importer.sources.http import Web
 from importer.sources.origin import same_server
@@ -26,6 +27,9 @@ from importer.units import MiB, human
 
 LARGEST = MiB
 """Bytes of a checksum file at most; Debian's longest has 20 KiB."""
+
+SECONDS = 60.0
+"""Seconds for reading one: whoever asks for an image waits for it."""
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """By the number of hexadecimal digits."""
@@ -55,7 +59,9 @@ async def settled(spec: Spec, origins: Origins, web: Web) -> Spec:
     return msgspec.structs.replace(spec, checksum=await fetched(url, spec.source, origins, web))
 
 
-async def fetched(url: str, image: Source, origins: Origins, web: Web) -> str:
+async def fetched(
+    url: str, image: Source, origins: Origins, web: Web, seconds: float = SECONDS
+) -> str:
     """Return the ``ALG:HEX`` of *image* by the checksum file at *url*.
 
     The image's own headers go along where both are on the same server.
@@ -66,7 +72,11 @@ async def fetched(url: str, image: Source, origins: Origins, web: Web) -> str:
         headers = image.headers if same_server(parse(url), parse(image.url)) else {}
         source = UrlSource(url=url, headers=headers, ca=image.ca, insecure=image.insecure)
     origins.check(source)
-    probe = await web.probe(await origins.of(source))
+    try:
+        async with asyncio.timeout(seconds):
+            probe = await web.probe(await origins.of(source))
+    except TimeoutError as exc:
+        raise SourceUnavailable(f"{shown(url)} is not read after {seconds:g} s") from exc
     if (probe.size or len(probe.head)) >= LARGEST:
         raise SourceError(f"{shown(url)} is no checksum file: it has {human(LARGEST)} or more")
     return own(probe.head.decode(errors="replace"), path, shown(url))

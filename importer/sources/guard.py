@@ -98,8 +98,7 @@ class Guard:
     def check(self, address: str, port: int) -> None:
         """Raise AddressRefused unless *address* (as the socket gets it) and *port* are allowed."""
         found = ip_address(address.partition("%")[0])
-        if self._ports and port not in self._ports:
-            raise AddressRefused(f"port {port} is not among [url] ports")
+        self._check_port(port)
         if any(rule.covers(form, port) for rule in self._refused for form in spellings(found)):
             raise AddressRefused(f"{found} is among [url] deny_addresses")
         if any(rule.covers(form, port) for rule in self._rules for form in spellings(found)):
@@ -131,11 +130,16 @@ class Guard:
 
     def check_proxied(self, url: URL) -> None:
         """Raise AddressRefused unless *url*'s host was named: a proxy decides on its address."""
+        self._check_port(url.port or 0)
         host = _plain(url.host or "")
         if not any(fnmatchcase(host, pattern) for pattern in self._allowed):
             raise AddressRefused(
                 f"{host} is asked through a proxy only as one of [url] allow_hosts"
             )
+
+    def _check_port(self, port: int) -> None:
+        if self._ports and port not in self._ports:
+            raise AddressRefused(f"port {port} is not among [url] ports")
 
     def _check_host(self, host: str) -> None:
         host = _plain(host)

@@ -10,10 +10,8 @@ not answer, or says later), SourceTruncated (it hung up early, and cannot prove 
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from importer.config import Url
 from importer.errors import SourceUnavailable
@@ -57,7 +55,7 @@ class Web:
     def __init__(self, settings: Url, jitter: Callable[[], float] = random.random) -> None:
         self._settings = settings
         self._jitter = jitter
-        self._trust = _trust(settings.ca_bundle)
+        self._trust = trusted(settings.ca_bundle)
         self._bucket = Bucket(settings.rate)
         self._hosts = Hosts(settings.per_host)
         self.guard = Guard(settings)
@@ -164,9 +162,3 @@ async def _at_most(body: Body, size: int) -> bytes:
 
 def _origin(origin: str | Origin) -> Origin:
     return Plain(origin) if isinstance(origin, str) else origin
-
-
-@lru_cache(maxsize=4)
-def _trust(ca_bundle: str) -> ssl.SSLContext:
-    """Return what is trusted; reading the system's authorities takes 20 ms."""
-    return trusted(ca_bundle)

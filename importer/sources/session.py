@@ -23,9 +23,11 @@ from importer.errors import (
 from importer.sources.guard import Guard
 from importer.sources.origin import Origin, Request
 from importer.sources.secrets import parse, shown
-from importer.units import MiB
+from importer.units import KiB
 
-_READ_BUFFER = MiB
+_READ_BUFFER = 512 * KiB
+"""aiohttp keeps twice that before it stops reading: for each of 16 connections at once, say."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"image-importer/{__version__}"}
 
@@ -128,7 +130,7 @@ def translated(exc: BaseException, url: URL) -> ImporterError:
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         return SourceError(
             f"{shown(str(url))}: certificate not trusted ({text(exc.certificate_error)}); "
-            "[url] ca_bundle names more authorities"
+            "[url] ca_bundle names more authorities, or the import's own ca"
         )
     return SourceUnavailable(f"{shown(str(url))}: {text(exc)}")
 

@@ -18,17 +18,13 @@ CA_LENGTH = 48 * 1024
 """Characters of an import's own authorities at most; a chain has about 6,000."""
 
 
-def trusted(ca_bundle: str, ca: str | None = None) -> ssl.SSLContext:
-    """Return the system's authorities with those of the file *ca_bundle* and the PEM text *ca*."""
-    context = ssl.create_default_context()
-    if ca_bundle:
-        try:
-            context.load_verify_locations(cafile=ca_bundle)
-        except (OSError, ssl.SSLError) as exc:
-            raise CallerError(f"[url] ca_bundle {ca_bundle}: {exc}") from exc
-    if ca is not None:
-        _add(context, ca)
-    return context
+@lru_cache(maxsize=4)
+def trusted(ca_bundle: str) -> ssl.SSLContext:
+    """Return the system's authorities with those of the file *ca_bundle*.
+
+    Kept: reading some hundred certificates takes 20 ms.
+    """
+    return _trusting(ca_bundle)
 
 
 def trust_of(ca_bundle: str, ca: str | None, *, insecure: bool, what: str) -> ssl.SSLContext | None:
@@ -36,7 +32,11 @@ def trust_of(ca_bundle: str, ca: str | None, *, insecure: bool, what: str) -> ss
     if insecure:
         log.warning("certificates are not checked", source=what)
         return _unchecked()
-    return trusted(ca_bundle, ca) if ca is not None else None
+    if ca is None:
+        return None
+    context = _trusting(ca_bundle)
+    _add(context, ca)
+    return context
 
 
 def check_ca(ca: str) -> None:
@@ -49,6 +49,16 @@ def _unchecked() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _trusting(ca_bundle: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_bundle:
+        try:
+            context.load_verify_locations(cafile=ca_bundle)
+        except (OSError, ssl.SSLError) as exc:
+            raise CallerError(f"[url] ca_bundle {ca_bundle}: {exc}") from exc
     return context
 
 

@@ -25,7 +25,7 @@ from importer.units import CHUNK, MiB
 BLOCK = 64 * MiB
 """Most bytes of a block that is kept whole; ``xz -7`` makes 48 MiB, ``-6`` (the default) 24."""
 
-ROOM = 128 * MiB
+ROOM = 96 * MiB
 """Bytes of blocks that all imports together keep while they expand."""
 
 

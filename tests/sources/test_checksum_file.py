@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from importer.config import Config, apply
-from importer.errors import AddressRefused, CallerError, SourceError
+from importer.errors import AddressRefused, CallerError, SourceError, SourceUnavailable
 from importer.model import S3Source, Spec, UploadSource, UrlSource
-from importer.sources.checksum_file import LARGEST, own, settled
+from importer.sources.checksum_file import LARGEST, fetched, own, settled
 from importer.sources.http import Web
 from importer.sources.origins import Origins
 from tests.servers.web import WebServer
@@ -117,6 +117,14 @@ async def test_a_file_that_is_too_large_is_no_checksum_file(config: Config, web:
             wanted = spec(server.url(), server.url("/SUMS"))
             with pytest.raises(SourceError, match=r"1\.0 MiB or more"):
                 await settled(wanted, Origins(config), web)
+
+
+async def test_a_checksum_file_that_does_not_come_is_given_up(config: Config, web: Web) -> None:
+    """Who asks for an image is not kept waiting by a server that drips."""
+    async with WebServer(f"{A}  disk.img\n".encode(), stall_after=9) as server:
+        image = UrlSource(url=server.url())
+        with pytest.raises(SourceUnavailable, match="is not read after"):
+            await fetched(server.url("/SUMS"), image, Origins(config), web, seconds=0.3)
 
 
 async def test_a_checksum_file_is_behind_the_guard(web: Web) -> None:

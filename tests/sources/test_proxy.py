@@ -5,18 +5,20 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from yarl import URL
 
 from importer import config
 from importer.config import Config, Url, apply, load
-from importer.errors import AddressRefused, CallerError, SourceUnavailable
+from importer.errors import AddressRefused, CallerError, SourceError, SourceUnavailable
 from importer.model import UrlSource
 from importer.sources.http import Web
 from importer.sources.origins import Origins
 from importer.sources.proxy import Proxies
 from tests.servers.web import WebServer
+from tests.sources.test_trust import TlsServer, made
 
 PROXY = "http://proxy.example:3128"
 
@@ -151,10 +153,10 @@ def behind(proxy: str, *hosts: str) -> Config:
     return apply(Config(), {"url": {"http_proxy": proxy, "allow_hosts": list(hosts)}})
 
 
-async def fetched(url: str, settings: Config) -> bytes:
+async def fetched(url: str, settings: Config, ca: str | None = None) -> bytes:
     web = Web(settings.url)
     try:
-        source = web.source(await Origins(settings).of(UrlSource(url=url)))
+        source = web.source(await Origins(settings).of(UrlSource(url=url, ca=ca)))
         try:
             opened = await source.open()
             return b"".join([chunk async for chunk in opened.chunks])
@@ -175,6 +177,34 @@ async def test_a_file_comes_through_the_proxy() -> None:
     for head in proxy.heads:
         assert head.startswith("GET http://images.example/disk.img HTTP/1.1\r\n")
         assert f"Proxy-Authorization: {login}" in head
+
+
+async def test_tls_goes_through_the_proxy_unread(tmp_path: Path) -> None:
+    """The proxy is asked to connect, and the server's certificate is checked all the same."""
+    authority = made(tmp_path)
+    async with TlsServer(authority) as url, proxy_to(URL(url).port or 0) as proxy:
+        told = f"https://127.0.0.1:{URL(url).port}"
+        url_settings = {
+            "https_proxy": proxy.url,
+            "allow_hosts": ["127.0.0.1"],
+            "allow_addresses": ["127.0.0.0/8"],
+        }
+        settings = apply(Config(), {"url": url_settings})
+        assert await fetched(told, settings, ca=authority.pem) == b"image"
+        with pytest.raises(SourceError, match="not trusted"):
+            await fetched(told, settings)
+    assert proxy.heads
+    for head in proxy.heads:
+        assert head.startswith(f"CONNECT 127.0.0.1:{URL(url).port} HTTP/1.1\r\n")
+        assert "Proxy-Authorization: Basic" in head
+
+
+async def test_ports_hold_behind_a_proxy() -> None:
+    """Where no address can be checked, the port still is."""
+    async with proxy_to(1) as proxy:
+        settings = apply(behind(proxy.url, "images.example"), {"url": {"ports": [443]}})
+        with pytest.raises(AddressRefused, match="port 8080"):
+            await fetched("http://images.example:8080/", settings)
 
 
 async def test_a_host_that_is_not_listed_is_not_asked_through_a_proxy() -> None:
