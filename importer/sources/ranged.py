@@ -6,9 +6,9 @@ took yet: then its connection waits. So memory is bounded, and the first bytes g
 Nothing behind the head is asked for before somebody wants it: many files are refused for what their
 heads say.
 
-Pieces are as small as ROOM while that is enough, so that all of them can fill while the first is
-delivered. Where a request costs much time beside what comes in that time, they grow: a long piece
-needs fewer requests, and those behind it are under way long before their turn.
+Pieces are as long as ROOM while that is enough, so that all of them can fill while the first is
+delivered. Where more could come while an answer is waited for than all pieces may hold, they grow:
+those behind the first are then under way long before their turn.
 """
 
 import asyncio
@@ -148,7 +148,9 @@ class Ranged:
 
         They grow by steps, as the first bytes of a connection may come faster than all others.
         """
-        self._length = int(min(max(ROOM, latency * rate), _LONGEST, 2 * self._length))
+        missed = latency * rate * self._connections
+        wanted = missed if missed > ROOM * self._connections else ROOM
+        self._length = int(min(wanted, _LONGEST, 2 * self._length))
 
 
 async def _stopped(pieces: deque[Piece]) -> None:
