@@ -12,11 +12,11 @@ more than BLOCK, is expanded as it comes. Raises CorruptImage, UnsupportedImage,
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, suppress
 
 from importer.stream import xz_blocks
-from importer.stream.expand import advance, open_member
+from importer.stream.expand import Member, advance, open_member
 from importer.stream.pipe import Chunks, Stage
 from importer.stream.threads import in_thread
 from importer.stream.xz_blocks import Input, Stream
@@ -55,22 +55,33 @@ class _Block:
     """A block being expanded, in one piece or in several, one after the other."""
 
     def __init__(self, header: bytes) -> None:
-        self._member = open_member("xz")
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
         self._begin = header
+        self._member: Member | None = None
 
-    async def expand(self, data: bytes) -> list[bytes]:
-        """Return what *data*, the next bytes of the block, expands to."""
-        async with self._turn:
-            return await in_thread(self._expand, data)
+    def expand(self, data: bytes) -> Iterator[bytes]:
+        """Yield what *data*, the next bytes of the block, expands to."""
+        if self._member is None:
+            self._member = open_member("xz")
+            data = self._begin + data
+        while data or not (self._member.eof or self._member.needs_input):
+            yield advance("xz", self._member, data, CHUNK)
+            data = b""
 
-    def _expand(self, data: bytes) -> list[bytes]:
-        out = []
-        piece, self._begin = self._begin + data, b""
-        while piece or not (self._member.eof or self._member.needs_input):
-            out.append(advance("xz", self._member, piece, CHUNK))
-            piece = b""
-        return [each for each in out if each]
+
+_Batch = list[tuple[_Block, bytes]]
+"""Blocks, or pieces of blocks, that are expanded by one thread; no block is in it twice."""
+
+
+async def _expanded(batch: _Batch) -> list[bytes]:
+    async with AsyncExitStack() as turns:
+        for block, _ in batch:
+            await turns.enter_async_context(block.turn)
+        return await in_thread(_all_of, batch)
+
+
+def _all_of(batch: _Batch) -> list[bytes]:
+    return [chunk for block, data in batch for chunk in block.expand(data) if chunk]
 
 
 def unxz(room: Room, threads: int = 0) -> Stage:
@@ -80,11 +91,11 @@ def unxz(room: Room, threads: int = 0) -> Stage:
     async def expanded(chunks: Chunks) -> Chunks:
         work = _Work(room, threads + 1)
         try:
-            async for block, data, size in _pieces(Input(chunks)):
+            async for batch, size in _batches(Input(chunks)):
                 while work.is_full:
                     for chunk in await work.next():
                         yield chunk
-                work.begin(block, data, size)
+                work.begin(batch, size)
             while work.is_waiting:
                 for chunk in await work.next():
                     yield chunk
@@ -110,10 +121,9 @@ class _Work:
     def is_full(self) -> bool:
         return bool(self._waiting) and (self._room.is_full or len(self._waiting) >= self._most)
 
-    def begin(self, block: _Block, data: bytes, size: int) -> None:
-        kept = len(data) + size
-        self._room.take(kept)
-        self._waiting.append((asyncio.create_task(block.expand(data), name="unxz"), kept))
+    def begin(self, batch: _Batch, size: int) -> None:
+        self._room.take(size)
+        self._waiting.append((asyncio.create_task(_expanded(batch), name="unxz"), size))
 
     async def next(self) -> list[bytes]:
         task, kept = self._waiting[0]
@@ -133,6 +143,20 @@ class _Work:
 
 _Piece = tuple[_Block, bytes, int]
 """A block, its next bytes, and how many those expand to at most."""
+
+
+async def _batches(data: Input) -> AsyncIterator[tuple[_Batch, int]]:
+    """Yield what is worth a thread, and the bytes that it takes and makes."""
+    batch: _Batch = []
+    size = 0
+    async for block, piece, expands in _pieces(data):
+        batch.append((block, piece))
+        size += len(piece) + expands
+        if size >= CHUNK:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size
 
 
 async def _pieces(data: Input) -> AsyncIterator[_Piece]:

@@ -81,6 +81,11 @@ async def test_streams_and_padding_are_one_file() -> None:
     assert await expanded(empty) == b""
 
 
+async def test_thousands_of_tiny_streams_are_one_file() -> None:
+    """Each is a thousandth of what is worth a thread: they are expanded together."""
+    assert await expanded(lzma.compress(b"tiny") * 5000) == b"tiny" * 5000
+
+
 async def test_a_block_larger_than_is_kept_comes_in_pieces() -> None:
     """A block of more than BLOCK bytes never takes more room than a few pieces."""
     size = BLOCK + 5 * MiB + 1
