@@ -91,7 +91,8 @@ async def service(
 
     def open_remote(record: Record) -> Source:
         source = open_source(record.image.spec.source, record.secret, seal)
-        return OriginSource(remote(source), origins, sources.source)
+        rate = record.image.spec.limit_rate or 0
+        return OriginSource(remote(source), origins, lambda origin: sources.source(origin, rate))
 
     async def settle(spec: Spec) -> Spec:
         return await settled(spec, origins, sources)

@@ -182,6 +182,9 @@ class Spec(_Struct, frozen=True, kw_only=True):
     retries: Annotated[int, Meta(ge=0, le=20)] = 3
     """Times a retryable failure is tried again."""
 
+    limit_rate: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    """Bytes per second at most that it is fetched with; None: no limit of its own."""
+
     target: dict[str, Any] = msgspec.field(default_factory=dict)
     """Options of the backend, validated by it."""
 
