@@ -100,7 +100,6 @@ class FaultServer:
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
     accepted: int = 0
-    stalled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,11 +122,6 @@ class FaultServer:
     def sent(self) -> int:
         """Bytes of bodies in all."""
         return sum(asked.sent for asked in self.asked)
-
-    @property
-    def open(self) -> int:
-        """Connections that are open now."""
-        return len(self._tasks)
 
     async def closed(self) -> None:
         """Wait until no connection is open; the test's timeout bounds it."""
@@ -278,7 +272,6 @@ class FaultServer:
         self, fault: Fault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if fault.kind == "stall":
-            self.stalled.set()
             await reader.read(1)  # until the client hangs up
         if fault.kind == "reset":
             sock = writer.get_extra_info("socket")

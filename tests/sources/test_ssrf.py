@@ -18,7 +18,7 @@ from tests.servers.dns import Names, connections
 from tests.servers.faults import Fault, FaultServer
 from tests.sources.reading import SETTINGS, client, read
 
-CONTENT = bytes(2 * MiB)
+CONTENT = bytes(9 * MiB)  # more than one connection is worth
 
 ADDRESSES = """
 0.0.0.0 0.0.0.1 10.0.0.1 10.96.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.254
