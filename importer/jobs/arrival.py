@@ -26,6 +26,7 @@ from importer.stream.hashed import Digests
 from importer.stream.meter import Meter, limited
 from importer.stream.pipe import Pipe, Stage
 from importer.stream.rechunk import rechunk
+from importer.stream.unxz import Room, unxz
 from importer.targets import Accepts
 from importer.units import SECTOR, MiB, human, round_up
 
@@ -70,6 +71,9 @@ class Arrival:
     rates: Rates
     inspect: Inspect
     limits: Limits
+    room: Room
+    """What blocks of xz may take of the memory."""
+
     reach: Reach
 
     async def cargo(self, path: Pipe, opened: Opened, meter: Meter, digests: Digests) -> Cargo:
@@ -128,7 +132,7 @@ class Arrival:
                 break
             outer = found
             path.through(ahead)
-            path.through(expand(found))
+            path.through(unxz(self.room) if found == "xz" else expand(found))
             path.through(rechunk)
             path.through(self._expanding(found))
             head = await path.peek(HEAD)

@@ -36,6 +36,7 @@ from importer.metrics import ClassMetrics
 from importer.model import RUNNING, Image, Phase, Rates, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
+from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf
 
 log = structlog.get_logger()
@@ -97,6 +98,7 @@ class Runner:
         self._metrics_of = metrics_of
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
+        self._room = Room()
         self._jobs: dict[str, Job] = {}
         self._rates: dict[str, Rates] = {}
         self._ticker: asyncio.Task[None] | None = None
@@ -284,6 +286,7 @@ class Runner:
             self._rates[self._class_of(job.image)],
             self._inspect,
             self._config.limits,
+            self._room,
             Reach(shuffled=job.shuffled),
         )
 
