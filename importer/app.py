@@ -36,10 +36,14 @@ from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
-from importer.model import Image, ImageInfo, UrlSource
+from importer.model import Image, ImageInfo, Spec
 from importer.sources import Source
+from importer.sources.checksum_file import settled
 from importer.sources.http import Web
+from importer.sources.origins import Origins, OriginSource, Remote, remote
+from importer.sources.sealed import open_source
 from importer.sources.secrets import Seal
+from importer.stream.memory import keep_chunks
 from importer.targets import Shelf
 from importer.targets.classes import Classes
 from importer.targets.local import shelves as local_shelves
@@ -78,44 +82,49 @@ async def service(
         shelves = local_shelves(config.local.classes, data, disks, config.limits)
     seal, hub, metrics = Seal(data / "key"), Hub(), Metrics()
     spool = Spool(data / "spool", disks, config.limits)
-    store, sources = Store(data / "importer.db"), Web(config.url)
+    store, sources, origins = Store(data / "importer.db"), Web(config.url), Origins(config)
     classes = Classes(shelves)
     await classes.renew()
 
     async def inspect(head: bytes, size: int | None) -> ImageInfo:
         return await inspect_head(head, size, qemu_img, config.limits)
 
-    async def inspect_url(url: str) -> ImageInfo:
-        probe = await sources.probe(url)
+    async def inspect_remote(source: Remote) -> ImageInfo:
+        origins.check(source)
+        probe = await sources.probe(await origins.of(source))
         if probe.readable is not None:
             return await inspect_readable(probe.readable, qemu_img, config.limits)
         return await inspect_start(probe.head, probe.size, qemu_img, config.limits)
 
-    async def survey_url(url: str) -> tuple[ImageInfo, int | None]:
-        probe = await sources.probe(url)
+    async def survey_remote(source: Remote) -> tuple[ImageInfo, int | None]:
+        origins.check(source)
+        probe = await sources.probe(await origins.of(source))
         if probe.readable is None:
             return await inspect_start(probe.head, probe.size, qemu_img, config.limits), None
         info = await inspect_readable(probe.readable, qemu_img, config.limits)
         return info, await data_of(probe.readable, info)
 
-    def open_url(record: Record) -> Source:
-        source = record.image.spec.source
-        shown = source.url if isinstance(source, UrlSource) else ""
-        return sources.source(seal.open(record.secret) if record.secret else shown)
+    def open_remote(record: Record) -> Source:
+        source = open_source(record.image.spec.source, record.secret, seal)
+        rate = record.image.spec.limit_rate or 0
+        return OriginSource(remote(source), origins, lambda origin: sources.source(origin, rate))
+
+    async def settle(spec: Spec) -> Spec:
+        return await settled(spec, origins, sources)
 
     def metrics_of(image: Image) -> ClassMetrics:
         return metrics.of(classes.described(image.spec.storage_class or classes.default))
 
-    runner = Runner(config, store, classes, spool, inspect, open_url, metrics_of, hub)
-    images = Images(store, runner, classes, seal, hub)
+    runner = Runner(config, store, classes, spool, inspect, open_remote, metrics_of, hub)
+    images = Images(store, runner, classes, seal, hub, settle)
     events = EventRoutes(images, hub)
     token = None if config.service.no_token else token_of(config.service, data)
     door = Door(token, config.service.scrape_token, config.service.origins)
     routes = [
         *ImageRoutes(images, config.upload).routes,
         *events.routes,
-        *PlanRoutes(images, survey_url).routes,
-        *ServiceRoutes(images, metrics, inspect_url).routes,
+        *PlanRoutes(images, survey_remote).routes,
+        *ServiceRoutes(images, metrics, inspect_remote).routes,
     ]
     app = application(door, routes)
     app.on_shutdown.append(events.close)
@@ -134,6 +143,7 @@ def serve(config: Config) -> None:
     """Serve until told to stop (SIGTERM, SIGINT). Raises CallerError, TargetBusy."""
     set_up_logs(config.log, sys.stderr)
     host, port = _address(config)
+    keep_chunks()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, host, port))
 

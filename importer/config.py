@@ -5,6 +5,7 @@ comma-separated there. A room gets its own section, never the whole. docs/settin
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -100,6 +101,19 @@ class Url:
     """Networks that may be connected to although they are private, as ``10.0.0.0/8``; one address
     with one port as ``127.0.0.1:8081``."""
 
+    deny_addresses: tuple[str, ...] = ()
+    """Networks that are never connected to, written as above; they win over what is allowed."""
+
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that may be asked, as ``images.example.org`` or ``*.example.org``. Empty: any. Behind
+    a proxy nothing is asked but these. Their addresses must be allowed all the same."""
+
+    deny_hosts: tuple[str, ...] = ()
+    """Hosts that are never asked, written as above; they win over what is allowed."""
+
+    schemes: tuple[str, ...] = ("http", "https")
+    """Schemes that may be asked for: http, https."""
+
     ports: tuple[int, ...] = ()
     """Ports that may be connected to. Empty: any."""
 
@@ -113,8 +127,61 @@ class Url:
     """Seconds without a byte before a connection is given up. Not a limit on the whole transfer,
     which may rightly take hours."""
 
+    patience: float = 120.0
+    """Seconds without a byte, over all tries, before a transfer that had begun is given up. Every
+    byte that comes begins them anew."""
+
+    backoff: float = 0.5
+    """Seconds before a broken connection is made again; doubled each time in a row, with jitter."""
+
+    backoff_most: float = 15.0
+    """Seconds between two tries at most, unless the server asks for more (``Retry-After``)."""
+
+    connections: int = 4
+    """Connections of one import to a server that sends ranges."""
+
+    per_host: int = 4
+    """Imports from one host at the same time; others wait for their turn. 0: any number."""
+
+    rate: int = 0
+    """Bytes per second of all imports from URLs together. 0: no limit."""
+
     ca_bundle: str = ""
     """File with CA certificates to trust beside the system's."""
+
+    http_proxy: str = ""
+    """Proxy for http URLs, as ``http://proxy.example:3128``. Where the file does not say it, the
+    variables ``http_proxy`` and ``HTTP_PROXY`` do. Empty: none."""
+
+    https_proxy: str = ""
+    """Proxy for https URLs; else the variables ``https_proxy`` and ``HTTPS_PROXY``."""
+
+    no_proxy: tuple[str, ...] = ()
+    """Hosts (with all below them), addresses and networks that are asked directly, each with a port
+    if need be, or ``*``; else the variables ``no_proxy`` and ``NO_PROXY``."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """Reading an image from a bucket."""
+
+    buckets: tuple[str, ...] = ()
+    """Buckets that may be read with the service's own credentials (boto3's chain: variables,
+    files, the machine's role), as ``images`` or ``images-*``. Empty: none."""
+
+    endpoints: tuple[str, ...] = ()
+    """Endpoints that an import may name and that get the service's own credentials, as
+    ``https://minio.example:9000``."""
+
+    endpoint: str = ""
+    """Endpoint of imports that name none. Empty: AWS, or what boto3's own settings say."""
+
+    region: str = ""
+    """Region of imports that name none. Empty: what boto3's own settings say, else us-east-1."""
+
+    style: str = "auto"
+    """Where a bucket's name goes: ``path``, ``virtual`` (into the host), or ``auto``: virtual at
+    AWS, path elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +310,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     upload: Upload = field(default_factory=Upload)
     url: Url = field(default_factory=Url)
+    s3: S3 = field(default_factory=S3)
     qemu_img: QemuImg = field(default_factory=QemuImg)
     local: Local = field(default_factory=Local)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
@@ -254,13 +322,17 @@ class Config:
 SECRETS = frozenset({("service", "token"), ("service", "scrape_token")})
 """Settings that are shown as ``***``."""
 
+PROXIES = ("http_proxy", "https_proxy")
+"""Settings of ``[url]`` that may hold a password; the rest of them is shown."""
+
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
     """Return the settings of *path* (None: no file) and *environment*.
 
     Raises CallerError for a file that is missing or no TOML, an unknown name, or a wrong type.
     """
-    return apply(Config(), _merged(_from_file(path) if path else {}, environment))
+    values = _merged(_from_file(path) if path else {}, environment)
+    return apply(apply(Config(), _proxies(environment)), values)
 
 
 def apply(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
@@ -282,6 +354,8 @@ def shown(config: Config, *, secrets: bool = False) -> dict[str, dict[str, Any]]
         for section, name in SECRETS:
             if plain[section][name]:
                 plain[section][name] = "***"
+        for name in PROXIES:
+            plain["url"][name] = re.sub(r"^(.*//)?[^/]*@", r"\1***@", plain["url"][name])
     return plain
 
 
@@ -295,6 +369,16 @@ def _from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise CallerError(f"configuration file {path}: {exc}") from exc
+
+
+def _proxies(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what every program's variables say of proxies; lower case wins, as for curl."""
+    found: dict[str, Any] = {}
+    for name in (*PROXIES, "no_proxy"):
+        text = environment.get(name, environment.get(name.upper()))
+        if text is not None:
+            found[name] = _items(text) if name == "no_proxy" else text.strip()
+    return {"url": found}
 
 
 def _merged(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -319,13 +403,16 @@ def settings() -> list[tuple[str, str, Any]]:
 
 
 def _parsed(name: str, text: str, kind: Any) -> Any:
-    plain = [item.strip() for item in text.split(",") if item.strip()]
     try:
         if kind in (str, int, float, bool):
             return msgspec.convert(text, kind, strict=False)
-        return msgspec.convert(plain, kind, strict=False)
+        return msgspec.convert(_items(text), kind, strict=False)
     except msgspec.ValidationError as exc:
         raise CallerError(f"configuration: {name}={text!r}: {exc}") from exc
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:

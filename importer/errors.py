@@ -15,6 +15,7 @@
   x SourceError                    source-failed           502   where the bytes come from
     - SourceUnavailable            source-unavailable      502   retryable
     - SourceTruncated              source-truncated        502   retryable
+    - SourceChanged                source-changed          409   another file than the one begun
     - UploadIncomplete             upload-incomplete       400
   x ImageError                     bad-image               422   the image itself
     - NotAnImage                   not-an-image            422
@@ -150,12 +151,24 @@ class SourceUnavailable(SourceError):
     slug = "source-unavailable"
     retryable = True
 
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the server asks to be left alone, where it says so."""
+
 
 class SourceTruncated(SourceError):
     """The source hung up before the length that it had announced."""
 
     slug = "source-truncated"
     retryable = True
+
+
+class SourceChanged(SourceError):
+    """The file became another one while it was read; nothing is ever mixed of two."""
+
+    slug = "source-changed"
+    status = 409
 
 
 class UploadIncomplete(SourceError):

@@ -83,16 +83,25 @@ Name: TypeAlias = Annotated[
 ]
 """A DNS-1123 label (RFC 1123 section 2.1, as Kubernetes reads it)."""
 
-Checksum: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern=r"^(md5:[0-9a-fA-F]{32}|sha1:[0-9a-fA-F]{40}"
-        r"|sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z"
-    ),
-]
+_DIGEST = r"md5:[0-9a-fA-F]{32}|sha1:[0-9a-fA-F]{40}|sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128}"
+
+Checksum: TypeAlias = Annotated[str, Meta(pattern=rf"^({_DIGEST})\Z")]
 """``ALG:HEX`` over the published file."""
 
+ChecksumOrUrl: TypeAlias = Annotated[
+    str, Meta(pattern=rf"^({_DIGEST}|https?://.*)\Z", max_length=8192)
+]
+"""``ALG:HEX``, or where a checksum file is (``SHA256SUMS``). That is read when the image is asked
+for; what the image then has is the ``ALG:HEX`` found in it."""
+
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+Certificates: TypeAlias = Annotated[str, Meta(max_length=48 * 1024)]
+"""PEM text."""
+
+Secret: TypeAlias = Annotated[str, Meta(min_length=1, max_length=8192)]
+"""Kept sealed and shown as ``***``."""
 
 
 class _Struct(
@@ -105,14 +114,55 @@ class UploadSource(_Struct, frozen=True, kw_only=True, tag_field="type", tag="up
     """The bytes come in a request body."""
 
 
-class UrlSource(_Struct, frozen=True, kw_only=True, tag_field="type", tag="url"):
+class UrlSource(
+    _Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="url"
+):
     """The bytes are fetched from a web server."""
 
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
     """http or https. What is shown again has no user, password or query values."""
 
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    """Sent along to the URL's own scheme, host and port; the values are never shown again."""
 
-Source: TypeAlias = UploadSource | UrlSource
+    ca: Certificates | None = None
+    """Authorities to trust beside the system's, for this import."""
+
+    insecure: bool = False
+    """Do not check any certificate. Logged each time."""
+
+
+class S3Source(_Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="s3"):
+    """The bytes are fetched from a bucket."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    """``s3://bucket/key``, and ``?versionId=`` where one version is meant."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=8192)] | None = None
+    """URL of the service that has the bucket. None: ``[s3] endpoint``."""
+
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}\Z")] | None = None
+    """None: ``[s3] region``."""
+
+    style: Literal["auto", "path", "virtual"] | None = None
+    """Where the bucket's name goes. None: ``[s3] style``."""
+
+    access_key_id: Secret | None = None
+    """None: the service's own credentials, where the configuration allows them."""
+
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    anonymous: bool = False
+    """The bucket is public: nothing is signed."""
+
+    ca: Certificates | None = None
+    """As of a URL."""
+
+    insecure: bool = False
+    """As of a URL."""
+
+
+Source: TypeAlias = UploadSource | UrlSource | S3Source
 
 
 class Spec(_Struct, frozen=True, kw_only=True):
@@ -131,11 +181,14 @@ class Spec(_Struct, frozen=True, kw_only=True):
     virtual_size: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     """Bytes the guest should see, where the caller knows and the file does not tell."""
 
-    checksum: Checksum | None = None
+    checksum: ChecksumOrUrl | None = None
     """What the published file must hash to."""
 
     retries: Annotated[int, Meta(ge=0, le=20)] = 3
     """Times a retryable failure is tried again."""
+
+    limit_rate: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    """Bytes per second at most that it is fetched with; None: no limit of its own."""
 
     target: dict[str, Any] = msgspec.field(default_factory=dict)
     """Options of the backend, validated by it."""

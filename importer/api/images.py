@@ -88,7 +88,7 @@ class ImageRoutes:
                 "/v1/images",
                 self.create,
                 {201: Image},
-                _IMPORT_ERRORS,
+                (*_IMPORT_ERRORS, errors.SourceError),
                 body=ImageRequest,
             ),
             Route("GET", "/v1/images", self.list, {200: ImageList}, query=_NAMESPACE),

@@ -3,25 +3,24 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta
 
 from importer import errors
+from importer.api.remote import RemoteRequest
 from importer.api.routes import Route, json, read_json
 from importer.jobs.images import Images
-from importer.model import ImageInfo, PlanReport, WantedFormat
+from importer.model import ImageInfo, PlanReport, S3Source, UrlSource, WantedFormat
 from importer.plan import Reach, Subject, place_named, report
 
-SurveyUrl = Callable[[str], Awaitable[tuple[ImageInfo, int | None]]]
-"""Tell what the image at a URL is, and how many of its disk's bytes are data, None where no map
-tells; only its head and its tables are moved."""
+Survey = Callable[[UrlSource | S3Source], Awaitable[tuple[ImageInfo, int | None]]]
+"""Tell what the image at a URL or in a bucket is, and how many of its disk's bytes are data, None
+where no map tells; only its head and its tables are moved."""
 
 
-class PlanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of ``POST /v1/plan``."""
+class PlanRequest(RemoteRequest, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The body of ``POST /v1/plan``: what ``POST /v1/inspect`` takes, and where it is to go."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=8192)]
     storage_class: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     """None: the default class."""
 
@@ -32,9 +31,9 @@ class PlanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 class PlanRoutes:
     """The handler."""
 
-    def __init__(self, images: Images, survey_url: SurveyUrl) -> None:
+    def __init__(self, images: Images, survey: Survey) -> None:
         self._images = images
-        self._survey_url = survey_url
+        self._survey = survey
 
     @property
     def routes(self) -> list[Route]:
@@ -61,7 +60,7 @@ class PlanRoutes:
         """Tell how the image at a URL would travel and what that would cost; nothing is made."""
         wanted: PlanRequest = await read_json(request, PlanRequest)
         place = place_named(await self._images.classes(), wanted.storage_class)
-        info, data = await self._survey_url(wanted.url)
+        info, data = await self._survey(wanted.wanted())
         subject = Subject(
             info.format, info.compression, info.size, info.virtual_size, wanted.format, data
         )

@@ -1,26 +1,19 @@
 """The service itself: storage classes, inspection, health, metrics, its own description."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from importer import errors
+from importer.api.remote import RemoteRequest
 from importer.api.routes import Route, json, read_json
 from importer.jobs.images import Images
 from importer.metrics import CONTENT_TYPE, Metrics
-from importer.model import ImageInfo, StorageClass
+from importer.model import ImageInfo, S3Source, StorageClass, UrlSource
 
-InspectUrl = Callable[[str], Awaitable[ImageInfo]]
-"""Tell what the image at a URL is, moving only its head."""
-
-
-class InspectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /v1/inspect``."""
-
-    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+Inspect = Callable[[UrlSource | S3Source], Awaitable[ImageInfo]]
+"""Tell what the image at a URL or in a bucket is, moving only its head."""
 
 
 class StorageClassList(msgspec.Struct, frozen=True):
@@ -38,10 +31,10 @@ class Health(msgspec.Struct, frozen=True):
 class ServiceRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, metrics: Metrics, inspect_url: InspectUrl) -> None:
+    def __init__(self, images: Images, metrics: Metrics, inspect: Inspect) -> None:
         self._images = images
         self._metrics = metrics
-        self._inspect_url = inspect_url
+        self._inspect = inspect
 
     @property
     def routes(self) -> list[Route]:
@@ -58,7 +51,7 @@ class ServiceRoutes:
                     errors.SourceError,
                     errors.ImageError,
                 ),
-                body=InspectRequest,
+                body=RemoteRequest,
             ),
             Route("GET", "/v1/storageclasses", self.classes, {200: StorageClassList}),
             Route("GET", "/metrics", self.metrics, {200: "text/plain"}),
@@ -68,8 +61,8 @@ class ServiceRoutes:
 
     async def inspect(self, request: web.Request) -> web.Response:
         """Tell what the image at a URL is, moving only its head."""
-        wanted: InspectRequest = await read_json(request, InspectRequest)
-        return json(await self._inspect_url(wanted.url))
+        wanted: RemoteRequest = await read_json(request, RemoteRequest)
+        return json(await self._inspect(wanted.wanted()))
 
     async def classes(self, request: web.Request) -> web.Response:
         """List the storage classes."""

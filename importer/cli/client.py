@@ -106,13 +106,15 @@ class Client:
         """Return the storage classes."""
         return _items(await self._call("GET", "/v1/storageclasses"), StorageClass)
 
-    async def inspect(self, url: str) -> ImageInfo:
-        """Return what the image at *url* is."""
-        return _read(await self._call("POST", "/v1/inspect", json={"url": url}), ImageInfo)
+    async def inspect(self, source: Mapping[str, Any]) -> ImageInfo:
+        """Return what the image of *source*, as a spec has it, is."""
+        return _read(await self._call("POST", "/v1/inspect", json={"source": source}), ImageInfo)
 
-    async def plan(self, url: str, storage_class: str | None, format: str | None) -> PlanReport:
-        """Return how the image at *url* would travel."""
-        wanted = {"url": url, "storageClass": storage_class, "format": format}
+    async def plan(
+        self, source: Mapping[str, Any], storage_class: str | None, format: str | None
+    ) -> PlanReport:
+        """Return how the image of *source*, as a spec has it, would travel."""
+        wanted = {"source": source, "storageClass": storage_class, "format": format}
         return _read(await self._call("POST", "/v1/plan", json=wanted), PlanReport)
 
     async def upload(self, name: str, body: Body, wanted: Mapping[str, str]) -> Image:

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from importer import config
 from importer.cli.exits import exits, print_json
+from importer.cli.given import Given
 from importer.cli.names import name_of_file, name_of_url
 from importer.cli.options import (
     ChecksumOption,
@@ -16,9 +17,12 @@ from importer.cli.options import (
     DataOption,
     FormatOption,
     JsonOption,
+    LookedUpOption,
     NameArgument,
     NameOption,
+    rate_of,
     remote,
+    with_source,
 )
 from importer.errors import CallerError
 from importer.model import ImageInfo, WantedFormat
@@ -93,23 +97,31 @@ async def upload(
 ) -> None:
     """Send a file and wait until its image is ready. Ctrl-C cancels it."""
     from importer.cli.images import Wanted, upload_file
+    from importer.stream.memory import keep_chunks
 
+    keep_chunks()
     wanted = Wanted(storage_class, checksum, _wanted(format))
     await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
 
 
 @app.command("import")
 @remote
+@with_source
 async def import_url(
     session: "Session",
-    url: Annotated[str, Argument(metavar="URL", help="http or https.")],
+    url: Annotated[str, Argument(metavar="URL", help="http, https, or s3://BUCKET/KEY.")],
     *,
+    given: Given,
     name: NameOption = None,
     storage_class: ClassOption = None,
-    checksum: ChecksumOption = None,
+    checksum: LookedUpOption = None,
     format: FormatOption = None,
     retries: Annotated[
         int | None, Option("--retries", help="Times a passing failure is tried again.")
+    ] = None,
+    limit_rate: Annotated[
+        str | None,
+        Option("--limit-rate", metavar="BYTES", help="Bytes a second at most, as 500K or 20M."),
     ] = None,
     no_wait: Annotated[
         bool, Option("--no-wait", help="Leave it to the service, do not wait for the end.")
@@ -119,37 +131,44 @@ async def import_url(
     from importer.cli.images import import_image
 
     spec: dict[str, Any] = {
-        "source": {"type": "url", "url": url},
+        "source": given.source(url),
         "storageClass": storage_class,
         "checksum": checksum,
         "format": _wanted(format),
     }
     if retries is not None:
         spec["retries"] = retries
+    if limit_rate is not None:
+        spec["limitRate"] = rate_of(limit_rate)
     await import_image(session, name or name_of_url(url), spec, wait=not no_wait)
 
 
 @app.command()
 @remote
+@with_source
 async def inspect(
     session: "Session",
     image: Annotated[str, Argument(metavar="FILE|URL", help="An image here, or a URL.")],
+    *,
+    given: Given,
 ) -> None:
     """Tell what an image is: format, virtual size, size, compression."""
     from importer.cli.images import print_info
 
     if "://" in image:
-        print_info(session, await session.client.inspect(image))
+        print_info(session, await session.client.inspect(given.source(image)))
     else:
         print_info(session, await _inspected(Path(image)))
 
 
 @app.command()
 @remote
+@with_source
 async def plan(
     session: "Session",
     image: Annotated[str, Argument(metavar="FILE|URL", help="An image here, or a URL.")],
     *,
+    given: Given,
     storage_class: ClassOption = None,
     format: FormatOption = None,
 ) -> None:
@@ -158,7 +177,7 @@ async def plan(
 
     wanted = _wanted(format)
     if "://" in image:
-        planned = await session.client.plan(image, storage_class, wanted)
+        planned = await session.client.plan(given.source(image), storage_class, wanted)
     else:
         path = Path(image)
         planned = await plan_file(session, path, await _inspected(path), storage_class, wanted)

@@ -90,6 +90,8 @@ def form(disk: Disk, wanted: WantedFormat | None, place: StorageClass) -> Wire:
 
     Raises UnsupportedImage when that is not possible.
     """
+    if not disk.runs:
+        return "as-is"  # A disk of no bytes has no form of its own.
     found = survey(disk.runs)
     subject = Subject(
         format=disk.format,

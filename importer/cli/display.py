@@ -104,6 +104,7 @@ def _details(image: Image) -> list[tuple[str, str]]:
         ("name", f"{image.namespace}/{image.name}"),
         ("state", image.phase.value),
         ("source", getattr(spec.source, "url", "upload")),
+        ("warning", "certificates are not checked" * getattr(spec.source, "insecure", False)),
         ("storage class", spec.storage_class or ""),
         ("format", _format(status.format, status.compression) if status.format else ""),
         ("virtual size", _exact(status.virtual_size)),

@@ -1,6 +1,7 @@
 """The options that commands share, and what makes a plain function of a command that needs them."""
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -9,6 +10,8 @@ from typer import Argument, Option
 
 from importer.cli.access import DEFAULT_SERVER, Access
 from importer.cli.exits import exits
+from importer.cli.given import Given
+from importer.errors import CallerError
 
 NameArgument: TypeAlias = Annotated[str, Argument(metavar="NAME", help="The image's name.")]
 NameOption: TypeAlias = Annotated[
@@ -27,6 +30,56 @@ ChecksumOption: TypeAlias = Annotated[
 ]
 FormatOption: TypeAlias = Annotated[
     str | None, Option("--format", metavar="raw|qcow2", help="Format to store it in.")
+]
+LookedUpOption: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--checksum",
+        metavar="ALG:HEX|URL",
+        help="What the file must hash to, or where a SHA256SUMS file says it.",
+    ),
+]
+HeaderOption: TypeAlias = Annotated[
+    list[str] | None,
+    Option(
+        "--header",
+        metavar="'NAME: VALUE'",
+        help="Sent along to the URL's own server; 'NAME: @FILE' reads the value. Any number.",
+    ),
+]
+UserOption: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--user",
+        metavar="NAME[:PASSWORD]",
+        help="User of the URL's own server; the password is better in IMPORTER_PASSWORD.",
+    ),
+]
+BearerOption: TypeAlias = Annotated[
+    Path | None, Option("--bearer-file", metavar="FILE", help="Bearer token for that server.")
+]
+CaOption: TypeAlias = Annotated[
+    Path | None, Option("--ca", metavar="FILE", help="Authorities to trust as well, PEM.")
+]
+InsecureOption: TypeAlias = Annotated[
+    bool, Option("--insecure", help="Do not check the server's certificate.")
+]
+EndpointOption: TypeAlias = Annotated[
+    str | None, Option("--endpoint-url", metavar="URL", help="Who has the bucket, if not AWS.")
+]
+RegionOption: TypeAlias = Annotated[
+    str | None, Option("--region", metavar="REGION", help="Region of the bucket.")
+]
+AnonymousOption: TypeAlias = Annotated[
+    bool, Option("--anonymous", help="The bucket is public: sign nothing.")
+]
+KeysOption: TypeAlias = Annotated[
+    bool,
+    Option(
+        "--with-keys",
+        help="Send AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN along; else the "
+        "service's own keys are used.",
+    ),
 ]
 ConfigOption: TypeAlias = Annotated[
     Path | None, Option("--config", metavar="FILE", help="Settings of the service, TOML.")
@@ -68,6 +121,48 @@ def _shared(
     as_json: JsonOption = False,
 ) -> tuple[Access, bool]:
     return Access(server, token, data, namespace), as_json
+
+
+def _of_source(
+    *,
+    header: HeaderOption = None,
+    user: UserOption = None,
+    bearer_file: BearerOption = None,
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    endpoint_url: EndpointOption = None,
+    region: RegionOption = None,
+    anonymous: AnonymousOption = False,
+    own_keys: KeysOption = False,
+) -> Given:
+    lines = tuple(header or ())
+    return Given(lines, user, bearer_file, ca, insecure, endpoint_url, region, anonymous, own_keys)
+
+
+def with_source(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Return *command*, which takes a Given by name, with the options that make one."""
+    theirs = inspect.signature(_of_source).parameters
+    own = inspect.signature(command).parameters
+
+    async def call(session: Any, **values: Any) -> None:
+        given = _of_source(**{name: values.pop(name) for name in theirs})
+        await command(session, **values, given=given)
+
+    kept = [p for p in own.values() if p.name != "given"]
+    call.__signature__ = inspect.Signature([*kept, *theirs.values()])  # type: ignore[attr-defined]
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return call
+
+
+_RATE = re.compile(r"(\d{1,12})([KMG]?)\Z", re.IGNORECASE)
+
+
+def rate_of(text: str) -> int:
+    """Return the bytes a second that *text* says, as curl reads it. Raises CallerError."""
+    found = _RATE.match(text)
+    if not found or not int(found[1]):
+        raise CallerError(f"--limit-rate {text}: give bytes a second, as 500K, 20M or 1G")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2].upper()]
 
 
 def remote(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -12,7 +12,7 @@ import msgspec
 
 from importer.config import Limits
 from importer.errors import CorruptImage, LimitExceeded, UnsupportedImage
-from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk, whole
+from importer.formats import compression, qcow2, recognise, safety, vhd, vhdx, vmdk, whole, xz_index
 from importer.formats.qemu_img import QemuImg
 from importer.formats.skeleton import Part, skeleton
 from importer.formats.wrapped import Inner, unwrap
@@ -71,7 +71,8 @@ async def inspect_readable(file: Readable, qemu_img: QemuImg, limits: Limits) ->
     """Return what the image in *file* is, compressed or not."""
     head = await file.read_at(0, HEAD)
     if found := compression.detect(head):
-        return await _inside(found, head, file.size, qemu_img, limits)
+        content = await xz_index.content_size(file) if found == "xz" else None
+        return await _inside(found, head, file.size, qemu_img, limits, content)
     return await _info(await see(file, head), qemu_img, limits)
 
 
@@ -126,10 +127,18 @@ def _head_is_enough(head: bytes, format: Format) -> bool:
 
 
 async def _inside(
-    found: Compression, head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+    found: Compression,
+    head: bytes,
+    size: int | None,
+    qemu_img: QemuImg,
+    limits: Limits,
+    content: int | None = None,
 ) -> ImageInfo:
+    """*content*: what the file expands to, where something beside its head tells it."""
     inner = await unwrap(found, head, whole=size is not None and size <= len(head), most=HEAD)
-    info = await inspect_head(inner.head, _content_size(inner, head), qemu_img, limits)
+    if content is None:
+        content = _content_size(inner, head)
+    info = await inspect_head(inner.head, content, qemu_img, limits)
     return msgspec.structs.replace(info, size=size, compression=found)
 
 

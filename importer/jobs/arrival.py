@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from importer.config import Limits
-from importer.errors import CallerError, LimitExceeded, SizeMismatch, UnsafeImage
-from importer.formats import compression
+from importer.errors import CallerError, LimitExceeded, SizeMismatch
+from importer.formats import compression, recognise
 from importer.formats.read import zstd_frame
 from importer.formats.read.passing import Held, begin
 from importer.jobs.cargo import Cargo
@@ -28,6 +28,7 @@ from importer.stream.hashed import Digests
 from importer.stream.meter import Meter, limited
 from importer.stream.pipe import Pipe, Stage
 from importer.stream.rechunk import rechunk
+from importer.stream.unxz import Room, unxz
 from importer.targets import Accepts
 from importer.units import SECTOR, MiB, human, round_up
 
@@ -52,6 +53,9 @@ class Arrival:
     rates: Rates
     inspect: Inspect
     limits: Limits
+    room: Room
+    """What blocks of xz may take of the memory."""
+
     reach: Reach
     outbound: Outbound | None = None
     """Where the place takes no extents, but a stream of bytes."""
@@ -114,7 +118,7 @@ class Arrival:
                 break
             outer = found
             path.through(ahead)
-            path.through(expand(found))
+            path.through(unxz(self.room) if found == "xz" else expand(found))
             path.through(rechunk)
             path.through(self._expanding(found))
             head = await path.peek(HEAD)
@@ -150,9 +154,9 @@ class Arrival:
         extents = zstd_frame.extents(path.chunks, self.limits.virtual_size)
         path.closes(extents)
         head, extents = await peeked(extents, HEAD)
-        inside = await self.inspect(head, size)
-        if inside.format not in _RAW:
-            raise UnsafeImage(f"the disk that was sent begins as a {inside.format} file")
+        recognise.refuse_nested(head)
+        if declared.format in _RAW:
+            await self.inspect(head, size)  # On the disk in a qcow2, a guest keeps what it likes.
         virtual_size = None if size is None else round_up(size, SECTOR)
         if declared.format in _RAW and virtual_size not in (None, round_up(declared.size, SECTOR)):
             raise SizeMismatch(declared.size, virtual_size or 0)

@@ -6,6 +6,7 @@ already says that it failed, and why.
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
 import msgspec
@@ -24,28 +25,41 @@ from importer.model import (
     Status,
     StorageClass,
     UploadSource,
-    UrlSource,
     WantedFormat,
     Wire,
     now,
 )
 from importer.sources import Source
-from importer.sources.secrets import Seal, has_secrets, parse, shown
+from importer.sources.sealed import public, seal_source
+from importer.sources.secrets import Seal
 from importer.targets import Accepts, Order
 from importer.targets.classes import Classes
+
+Settle = Callable[[Spec], Awaitable[Spec]]
+"""Refuse a spec whose source can never be read; return it with the checksum that was looked up.
+
+Raises CallerError, AddressRefused, SourceError.
+"""
 
 
 class Images:
     """All images of one service."""
 
     def __init__(
-        self, store: Store, runner: Runner, classes: Classes, seal: Seal, hub: Hub
+        self,
+        store: Store,
+        runner: Runner,
+        classes: Classes,
+        seal: Seal,
+        hub: Hub,
+        settle: Settle,
     ) -> None:
         self._store = store
         self._runner = runner
         self._classes = classes
         self._seal = seal
         self._hub = hub
+        self._settle = settle
 
     async def classes(self) -> list[StorageClass]:
         """Return the storage classes, the default first."""
@@ -73,13 +87,13 @@ class Images:
     async def create(self, request: ImageRequest) -> Image:
         """Remember a new image; one with a URL is imported when its turn comes.
 
-        Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused.
+        Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused, SourceError.
         """
         self._runner.refuse_when_stopping()
         record = await self._record(request)
         await self._store.add(record.image, record.secret)
         self._hub.publish(Event(record.image))
-        if isinstance(record.image.spec.source, UrlSource):
+        if not isinstance(record.image.spec.source, UploadSource):
             self._runner.begin(record)
         return record.image
 
@@ -114,7 +128,7 @@ class Images:
         if record.image.phase is not Phase.FAILED:
             raise WrongPhase(f"image {name} is {record.image.phase}; only Failed is tried again")
         image = await self._again(record.image)
-        if isinstance(image.spec.source, UrlSource):
+        if not isinstance(image.spec.source, UploadSource):
             self._runner.begin(Record(image, record.secret))
         return image
 
@@ -129,15 +143,8 @@ class Images:
         return record
 
     async def _record(self, request: ImageRequest) -> Record:
-        """Return the record of a new image: everything checked, its URL's secrets sealed."""
-        spec, secret = request.spec, None
-        if isinstance(spec.source, UrlSource):
-            parse(spec.source.url)
-            if has_secrets(spec.source.url):
-                secret = self._seal.seal(spec.source.url)
-            source = UrlSource(url=shown(spec.source.url))
-            spec = msgspec.structs.replace(spec, source=source)
-        storage_class = spec.storage_class or self._classes.default
+        """Return the record of a new image: everything checked, its source's secrets sealed."""
+        storage_class = request.spec.storage_class or self._classes.default
         shelf = await self._classes.open_to(storage_class)
         backend = self._classes.described(storage_class).backend
         if request.spec.backend not in (None, backend):
@@ -145,7 +152,11 @@ class Images:
                 f"storage class {storage_class} has backend {backend}, "
                 f"spec.backend says {request.spec.backend}"
             )
-        spec = msgspec.structs.replace(spec, storage_class=storage_class, backend=backend)
+        spec = await self._settle(request.spec)
+        secret = seal_source(spec.source, self._seal)
+        spec = msgspec.structs.replace(
+            spec, source=public(spec.source), storage_class=storage_class, backend=backend
+        )
         created = now()
         image = Image(
             name=request.name,
@@ -207,7 +218,7 @@ def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
     if image.phase in (Phase.READY, Phase.CANCELLED):
         raise NameTaken(f"image {image.name} exists ({image.phase}); delete it or choose another")
     if not isinstance(image.spec.source, UploadSource):
-        raise WrongPhase(f"image {image.name} comes from a URL, not from an upload")
+        raise WrongPhase(f"image {image.name} is fetched by the service, not uploaded")
     if is_running or image.phase not in (Phase.PENDING, Phase.FAILED):
         raise NameTaken(f"image {image.name} is being uploaded already")
     for asked, has, field in (

@@ -37,6 +37,7 @@ from importer.metrics import ClassMetrics
 from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
+from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf, Tell, untold
 from importer.targets.classes import Classes
 
@@ -117,6 +118,7 @@ class Runner:
         self._metrics_of = metrics_of
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
+        self._room = Room()
         self._jobs: dict[str, Job] = {}
         self._rates: dict[str, Rates] = {}
         self._ticker: asyncio.Task[None] | None = None
@@ -314,6 +316,7 @@ class Runner:
             rates,
             self._inspect,
             self._config.limits,
+            self._room,
             Reach(shuffled=job.shuffled),
             None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )

@@ -3,10 +3,11 @@
 Opening again gives fresh chunks: a retry is a new pipe. A half-read generator is never sent again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from importer.model import Format, Wire
+from importer.model import Format, Readable, Wire
 from importer.stream.pipe import Chunks
 
 
@@ -40,6 +41,13 @@ class Opened:
 
     declared: Declared | None = None
     """The bytes are not the file's own, but the disk's in this form."""
+
+    readable: Callable[[bytes], Readable] | None = None
+    """Given the first bytes, which `chunks` brought already: the file as one that can be read
+    anywhere. None where the sender cannot do that. It holds until the source is closed."""
+
+    name: str | None = None
+    """What the sender calls the file."""
 
 
 class Source(Protocol):

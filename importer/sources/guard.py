@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -60,12 +61,26 @@ _SPECIAL = tuple(
 )
 
 
+_METADATA = frozenset(
+    {
+        "metadata",
+        "metadata.google.internal",
+        "metadata.goog",
+        "metadata.tencentyun.com",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "rancher-metadata",
+    }
+)
+"""Names that mean what no image comes from, whatever address a resolver gives them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     network: IPv4Network | IPv6Network
     port: int | None
 
-    def allows(self, address: Address, port: int) -> bool:
+    def covers(self, address: Address, port: int) -> bool:
         return address in self.network and self.port in (None, port)
 
 
@@ -73,15 +88,20 @@ class Guard:
     """Says no before a socket is made."""
 
     def __init__(self, settings: Url) -> None:
-        self._rules = [_rule(entry) for entry in settings.allow_addresses]
+        self._rules = [_rule(entry, "allow_addresses") for entry in settings.allow_addresses]
+        self._refused = [_rule(entry, "deny_addresses") for entry in settings.deny_addresses]
+        self._allowed = [_pattern(entry, "allow_hosts") for entry in settings.allow_hosts]
+        self._denied = [_pattern(entry, "deny_hosts") for entry in settings.deny_hosts]
+        self._schemes = [_scheme(entry) for entry in settings.schemes]
         self._ports = frozenset(settings.ports)
 
     def check(self, address: str, port: int) -> None:
         """Raise AddressRefused unless *address* (as the socket gets it) and *port* are allowed."""
         found = ip_address(address.partition("%")[0])
-        if self._ports and port not in self._ports:
-            raise AddressRefused(f"port {port} is not among [url] ports")
-        if any(rule.allows(form, port) for rule in self._rules for form in spellings(found)):
+        self._check_port(port)
+        if any(rule.covers(form, port) for rule in self._refused for form in spellings(found)):
+            raise AddressRefused(f"{found} is among [url] deny_addresses")
+        if any(rule.covers(form, port) for rule in self._rules for form in spellings(found)):
             return
         if not is_public(found):
             raise AddressRefused(
@@ -95,14 +115,41 @@ class Guard:
         return socket.socket(family, kind, protocol)
 
     def check_url(self, url: URL) -> None:
-        """Raise AddressRefused where *url* already says too much: scheme, port, literal address."""
-        if url.scheme not in ("http", "https"):
-            raise AddressRefused(f"{shown(str(url))}: only http and https are fetched")
+        """Raise AddressRefused where *url* already says too much: scheme, host, port, literal
+        address."""
+        if url.scheme not in self._schemes:
+            raise AddressRefused(
+                f"{shown(str(url))}: only {' and '.join(self._schemes)} are fetched ([url] schemes)"
+            )
+        self._check_host(url.host or "")
         try:
             literal = ip_address((url.host or "").partition("%")[0])
         except ValueError:
             return
         self.check(str(literal), url.port or 0)
+
+    def check_proxied(self, url: URL) -> None:
+        """Raise AddressRefused unless *url*'s host was named: a proxy decides on its address."""
+        self._check_port(url.port or 0)
+        host = _plain(url.host or "")
+        if not any(fnmatchcase(host, pattern) for pattern in self._allowed):
+            raise AddressRefused(
+                f"{host} is asked through a proxy only as one of [url] allow_hosts"
+            )
+
+    def _check_port(self, port: int) -> None:
+        if self._ports and port not in self._ports:
+            raise AddressRefused(f"port {port} is not among [url] ports")
+
+    def _check_host(self, host: str) -> None:
+        host = _plain(host)
+        named = any(fnmatchcase(host, pattern) for pattern in self._allowed)
+        if any(fnmatchcase(host, pattern) for pattern in self._denied):
+            raise AddressRefused(f"{host} is among [url] deny_hosts")
+        if self._allowed and not named:
+            raise AddressRefused(f"{host} is not among [url] allow_hosts")
+        if not named and host in _METADATA:
+            raise AddressRefused(f"{host} is a cloud's metadata; [url] allow_hosts may allow it")
 
 
 def spellings(address: Address) -> tuple[Address, ...]:
@@ -138,7 +185,7 @@ def inside(address: Address) -> Iterator[IPv4Address]:
 _WITH_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})\Z")
 
 
-def _rule(entry: str) -> _Rule:
+def _rule(entry: str, setting: str) -> _Rule:
     """Return the rule that *entry* means: a network, an address, or an address with a port."""
     found = _WITH_PORT.match(entry)
     try:
@@ -147,5 +194,26 @@ def _rule(entry: str) -> _Rule:
         return _Rule(ip_network(entry), None)
     except ValueError as exc:
         raise CallerError(
-            f"[url] allow_addresses: {entry!r} is no network, address, ADDRESS:PORT or [IPV6]:PORT"
+            f"[url] {setting}: {entry!r} is no network, address, ADDRESS:PORT or [IPV6]:PORT"
         ) from exc
+
+
+def _plain(host: str) -> str:
+    return host.rstrip(".").lower()
+
+
+_HOST_PATTERN = re.compile(r"(\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+)\Z")
+
+
+def _pattern(entry: str, setting: str) -> str:
+    """Return *entry* as hosts are compared with it: a name, ``*.`` and a name, or ``*``."""
+    pattern = _plain(entry)
+    if not _HOST_PATTERN.match(pattern):
+        raise CallerError(f"[url] {setting}: {entry!r} is no host, *.DOMAIN or *")
+    return pattern
+
+
+def _scheme(entry: str) -> str:
+    if entry not in ("http", "https"):
+        raise CallerError(f"[url] schemes: {entry!r} is neither http nor https")
+    return entry

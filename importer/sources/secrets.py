@@ -18,6 +18,9 @@ from importer.errors import AddressRefused, CallerError, ImporterError
 LONGEST = 8192
 """Characters of a URL at most; servers refuse longer ones."""
 
+_SIGNED = "X-Amz-Signature"
+"""Stands for the seven parameters that make a presigned URL of S3."""
+
 _PRINTABLE = frozenset(string.printable) - frozenset(string.whitespace)
 
 
@@ -54,7 +57,8 @@ def shown(url: str) -> str:
         return "(a URL that cannot be read)"
     if not parsed.query_string:
         return str(parsed)
-    query = "&".join(f"{name}=***" for name in parsed.query)
+    names = {_SIGNED if name.startswith("X-Amz-") else name: None for name in parsed.query}
+    query = "&".join(f"{name}=***" for name in names)
     return f"{parsed.with_query(None)}?{query}"
 
 

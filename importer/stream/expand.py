@@ -40,19 +40,26 @@ MEMORY = 160 * MiB
 _WINDOW_LOG = 27  # zstd's own default bound: 128 MiB
 
 
-class _Member(Protocol):
+class Member(Protocol):
     """One member being expanded; bz2, lzma, igzip and zstd agree on this face."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """It has ended."""
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """It has nothing more to give before it gets more."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What it was given beyond its end."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Return what *data* adds, at most *max_length* bytes of it."""
 
 
-_OPEN: Mapping[Compression, Callable[[], _Member]] = {
+_OPEN: Mapping[Compression, Callable[[], Member]] = {
     "gzip": lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP),
     "bzip2": bz2.BZ2Decompressor,
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY),
@@ -87,7 +94,7 @@ class _File:
 
     def __init__(self, compression: Compression) -> None:
         self._compression = compression
-        self._member: _Member | None = None
+        self._member: Member | None = None
 
     @property
     def is_inside(self) -> bool:
@@ -107,15 +114,15 @@ class _File:
             if self._member is None:
                 if not (data := _without_padding(data)):
                     break
-                self._member = _OPEN[self._compression]()
+                self._member = open_member(self._compression)
             made, data = self._more(self._member, data, room)
             out.append(made)
             room -= len(made)
         return b"".join(out), data
 
-    def _more(self, member: _Member, data: memoryview, most: int) -> tuple[bytes, memoryview]:
+    def _more(self, member: Member, data: memoryview, most: int) -> tuple[bytes, memoryview]:
         piece = b"" if self.has_more else bytes(data[:PIECE])
-        made = _step(self._compression, member, piece, most)
+        made = advance(self._compression, member, piece, most)
         if not member.eof:
             return made, data[len(piece) :]
         self._member = None
@@ -125,6 +132,11 @@ class _File:
         return made, memoryview(unused + data)  # from a piece that is gone
 
 
+def open_member(compression: Compression) -> Member:
+    """Return a member of which nothing is read."""
+    return _OPEN[compression]()
+
+
 def _without_padding(data: memoryview) -> memoryview:
     start = 0
     while start < len(data) and data[start] == 0:
@@ -132,7 +144,8 @@ def _without_padding(data: memoryview) -> memoryview:
     return data[start:]
 
 
-def _step(compression: Compression, member: _Member, data: bytes, most: int) -> bytes:
+def advance(compression: Compression, member: Member, data: bytes, most: int) -> bytes:
+    """Return at most *most* bytes more of *member*. Raises CorruptImage, UnsupportedImage."""
     try:
         return member.decompress(data, most)
     except _DAMAGED as exc:

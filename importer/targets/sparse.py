@@ -10,13 +10,14 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
 from importer.errors import NoSpace, TargetError
 from importer.stream.extent import Data, Layout, Located, Zero
+from importer.stream.lookahead import in_order
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.stream.zeros import runs
@@ -29,6 +30,10 @@ T = TypeVar("T")
 FLUSH = 16 * MiB
 """Bytes after which the disk is made to write, while more come: the last fsync has little to do
 then, and dirty pages do not pile up in the memory."""
+
+AT_ONCE = 3
+"""Extents that are written at once: the path to the disk is as long as that from it, and both
+processors find work. On two busy ones 2 GiB took 2.4 s so, and 4.3 s one by one."""
 
 _BLKZEROOUT = 0x127F
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -58,25 +63,26 @@ class SparseWriter:
 
     async def write(self, chunks: Chunks) -> Written:
         """Write *chunks* to their end and make them durable. Raises NoSpace, TargetError."""
-        await self._all(chunks, self._append)
+        async with aclosing(_appended(chunks)) as layout:
+            await self._all(layout, at_once=1)
         return Written(self._size, self._written, self._came)
 
     async def fill(self, layout: Layout) -> Written:
         """Write every extent where it belongs and make them durable. Raises as `write` does."""
         async with aclosing(_steps(layout)) as steps:
-            await self._all(steps, self._put)
+            await self._all(steps, AT_ONCE)
         return Written(self._size, self._written, self._came)
 
-    async def _all(self, things: AsyncIterator[T], work: Callable[[T], None]) -> None:
+    async def _all(self, layout: Layout, at_once: int) -> None:
         flushing: asyncio.Future[None] | None = None
         try:
-            async for thing in things:
-                await in_thread(self._guarded, work, thing)
-                if self._unflushed >= FLUSH:
-                    self._unflushed = 0
-                    if flushing:
-                        await flushing  # one at a time: what is dirty stays bounded
-                    flushing = asyncio.ensure_future(in_thread(self._guarded, self._flush))
+            async with aclosing(in_order(layout, self._placed, at_once)) as placed:
+                async for _ in placed:
+                    if self._unflushed >= FLUSH:
+                        self._unflushed = 0
+                        if flushing:
+                            await flushing  # one at a time: what is dirty stays bounded
+                        flushing = asyncio.ensure_future(in_thread(self._guarded, self._flush))
         finally:
             if flushing:
                 # Ends only when the thread has, however often the waiting is cancelled.
@@ -93,9 +99,9 @@ class SparseWriter:
         except OSError as exc:
             raise failure(f"cannot write {self._path}", exc) from exc
 
-    def _guarded(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _guarded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            work(*args, **kwargs)
+            return work(*args, **kwargs)
         except OSError as exc:
             if exc.errno in _FULL:
                 raise self._full() from exc
@@ -108,28 +114,34 @@ class SparseWriter:
             "stay free); free some, or choose another storage class"
         )
 
-    def _append(self, chunk: bytes) -> None:
-        self._write(self._size, chunk)
+    async def _placed(self, located: Located) -> None:
+        written = await in_thread(self._guarded, self._put, located)
+        # Counted here, not in threads, which would lose some of each other's.
+        extent = located.extent
+        self._size = max(self._size, located.offset + extent.length)
+        self._written += written
+        if isinstance(extent, Data):
+            self._came += extent.length
+            self._unflushed += extent.length
 
-    def _put(self, located: Located) -> None:
+    def _put(self, located: Located) -> int:
+        """Write one extent; return the bytes that were not left out as zeros."""
         extent = located.extent
         if isinstance(extent, Data):
-            self._write(located.offset, extent.data)
-            return
+            return self._write(located.offset, extent.data)
         if self._device:
             self._zero(located.offset, extent.length)
-        self._size = max(self._size, located.offset + extent.length)
+        return 0
 
-    def _write(self, offset: int, chunk: bytes) -> None:
+    def _write(self, offset: int, chunk: bytes) -> int:
+        written = 0
         for data, start, end in runs(chunk):
             if data:
                 _write_all(self._fd, memoryview(chunk)[start:end], offset + start)
-                self._written += end - start
+                written += end - start
             elif self._device:
                 self._zero(offset + start, end - start)
-        self._size = max(self._size, offset + len(chunk))
-        self._came += len(chunk)
-        self._unflushed += len(chunk)
+        return written
 
     def _zero(self, offset: int, length: int) -> None:
         if not length:
@@ -154,6 +166,13 @@ class SparseWriter:
         else:
             os.ftruncate(self._fd, self._size)
         os.fsync(self._fd)
+
+
+async def _appended(chunks: Chunks) -> Layout:
+    offset = 0
+    async for chunk in chunks:
+        yield Located(offset, Data(chunk))
+        offset += len(chunk)
 
 
 async def _steps(layout: Layout) -> Layout:

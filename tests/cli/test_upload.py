@@ -15,6 +15,7 @@ import pytest
 from importer.cli.access import Access
 from importer.cli.client import Client as CliClient
 from importer.cli.compact import Compact, look
+from importer.cli.exits import Refused
 from importer.cli.images import Wanted, upload_file
 from importer.cli.session import Session
 from importer.errors import ChecksumMismatch, CorruptImage, SourceError
@@ -91,6 +92,34 @@ async def test_forms(
     image = await assert_arrived(service, path, format, wire)
     assert stored(service, image)[1] == (wanted or ("qcow2" if format == "qcow2" else "raw"))
     assert image["status"]["checksums"] == {}
+
+
+@pytest.mark.parametrize("content", [b"LUKS\xba\xbe", b"text\n" * 1000, b"\x1f\x8b\x08", b""])
+async def test_disk_of_a_guest(service: Client, tmp_path: Path, content: bytes) -> None:
+    """On the disk in a qcow2 may be what no raw file may be: a guest's own encryption, say."""
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(content)
+    os.truncate(disk, 8 * MiB)
+    path = images.convert(disk, tmp_path / "disk.qcow2", "qcow2")
+    await upload(service, path, format="raw")
+    await assert_arrived(service, path, "qcow2", "raw+zstd")
+
+
+async def test_nested_disk(service: Client, tmp_path: Path) -> None:
+    """A disk that begins as a qcow2 itself is refused, in a form as in the file."""
+    inner = images.make("qcow2", tmp_path)
+    path = images.convert(inner, tmp_path / "outer.qcow2", "qcow2")
+    for as_is in (False, True):
+        with pytest.raises(Refused, match="begins as a qcow2 file"):
+            await upload(service, path, as_is=as_is, format="raw")
+    await assert_gone(service)
+
+
+async def test_disk_of_no_bytes(service: Client, tmp_path: Path) -> None:
+    """A qcow2 of virtual size 0 goes as it is, and is what it is."""
+    path = images.empty(tmp_path / "none.qcow2", "qcow2", 0)
+    await upload(service, path, format="raw")
+    assert (await service.image("disk"))["status"]["virtualSize"] == 0
 
 
 @pytest.mark.parametrize("size", [512, 513, 1023, 3 * MiB + 511])

@@ -125,12 +125,21 @@ def accepted(server: socket.socket) -> bool:
     return True
 
 
+async def opened(web: Web, url: str) -> None:
+    """Open the source and close it again."""
+    source = web.source(url)
+    try:
+        await source.open()
+    finally:
+        await source.close()
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.0.0.2"])
 async def test_no_packet_leaves_for_a_refused_address(host: str, listening: socket.socket) -> None:
     """A refused address is not even connected to."""
     web = Web(Url())
     with pytest.raises(AddressRefused):
-        await web.source(f"http://{host}:{listening.getsockname()[1]}/x").open()
+        await opened(web, f"http://{host}:{listening.getsockname()[1]}/x")
     assert not accepted(listening)
     await web.close()
 
@@ -144,7 +153,7 @@ async def test_a_redirect_to_a_refused_address_is_refused(
     async with WebServer(redirect={"/a": f"http://{host}:{port}/secret"}) as server:
         web = Web(Url(allow_addresses=(f"127.0.0.1:{server.port}",)))
         with pytest.raises(AddressRefused):
-            await web.source(server.url("/a")).open()
+            await opened(web, server.url("/a"))
         await web.close()
     assert not accepted(listening)
 
@@ -165,11 +174,9 @@ async def test_a_name_that_changes_its_address_is_refused(
         monkeypatch.setattr(socket, "getaddrinfo", rebinding)
         web = Web(Url(allow_addresses=(f"127.0.0.1:{server.port}",)))
         url = f"http://rebind.test:{server.port}/x"
-        source = web.source(url)
-        await source.open()
-        await source.close()
+        await opened(web, url)
         with pytest.raises(AddressRefused, match=r"127\.0\.0\.2"):
-            await web.source(url).open()
+            await opened(web, url)
         await web.close()
     assert not accepted(listening)
 

@@ -64,6 +64,26 @@ async def test_left_early_nothing_goes_on() -> None:
     assert sorted(ended) == [0, 1, 2]
 
 
+async def test_what_is_done_does_not_wait_for_more_things() -> None:
+    """The next thing may be long in coming."""
+    asked: list[int] = []
+
+    async def things() -> AsyncGenerator[int, None]:
+        for number in range(3):
+            asked.append(number)
+            yield number
+
+    def work(number: int) -> asyncio.Future[int]:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done.set_result(number)
+        return done
+
+    async with aclosing(in_order(things(), work, 3)) as found:
+        assert await anext(found) == 0
+        assert asked == [0]
+        assert [each async for each in found] == [1, 2]
+
+
 async def test_an_error_comes_in_its_turn() -> None:
     """What was before it is delivered first."""
 

@@ -19,6 +19,8 @@ from importer.formats.read.entries import places
 from importer.formats.read.place import Hole, Stored
 
 _ROW = 3
+_ARRAY = 300
+"""Bytes that an array costs besides its rows: small clusters make many small tables."""
 
 Rows: TypeAlias = "array[int]"
 """Sorted triples: where a part begins in the file, where it ends, and its guest offset."""
@@ -73,6 +75,11 @@ def told(entries: array[int], header: Header, guest: int) -> Told:
     return Told(holes, rows(stored), rows(packed))
 
 
+def _cost(rows: Rows) -> int:
+    """Return the bytes of memory that *rows* take, with what is known of them."""
+    return _ARRAY + len(rows) * rows.itemsize
+
+
 class Claims:
     """All claims that have not been met yet."""
 
@@ -93,7 +100,7 @@ class Claims:
             self._made += 1
             self._rows[self._made] = kind, rows, 0
             heapq.heappush(self._next, (rows[0], self._made))
-            self.size += len(rows) * rows.itemsize
+            self.size += _cost(rows)
 
     def first(self) -> Claim | None:
         """Return the claim that comes first in the file, and leave it there."""
@@ -113,4 +120,4 @@ class Claims:
         else:
             del self._rows[number]
             heapq.heappop(self._next)
-            self.size -= len(rows) * rows.itemsize
+            self.size -= _cost(rows)

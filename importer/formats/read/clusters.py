@@ -29,7 +29,11 @@ class Batch:
 
 
 Piece: TypeAlias = Hole | Stored | Batch
-"""What becomes one extent: about CHUNK bytes, but for holes."""
+"""What becomes one extent: CHUNK bytes or a read, but for holes."""
+
+READ = 2 * CHUNK
+"""Most bytes of stored clusters that are read together. Where the source and the target are files,
+hops to threads are what else it costs: 2 GiB took 3.2 s in pieces of CHUNK, 2.4 s in these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Reader:
 
 
 async def pieces(places: AsyncIterator[Place]) -> AsyncGenerator[Piece, None]:
-    """Yield *places* in sizes worth a read: runs cut to CHUNK, compressed clusters gathered."""
+    """Yield *places* in sizes worth a read: runs cut to READ, compressed clusters gathered."""
     batch: list[Packed] = []
     async for place in places:
         if isinstance(place, Packed) and _fits(batch, place):
@@ -83,8 +87,8 @@ async def pieces(places: AsyncIterator[Place]) -> AsyncGenerator[Piece, None]:
         if isinstance(place, Packed):
             batch = [place]
         elif isinstance(place, Stored):
-            for start in range(0, place.length, CHUNK):
-                yield Stored(place.offset + start, min(CHUNK, place.length - start))
+            for start in range(0, place.length, READ):
+                yield Stored(place.offset + start, min(READ, place.length - start))
         else:
             yield place
     if batch:

@@ -32,8 +32,8 @@ class Passage:
         self._cluster = cluster
         self._window = window
         self._unclaimed = Unclaimed()
-        self.tables = 0
-        """Tables that are still to come."""
+        self.tables = 1
+        """Tables that are still to come; at first, the L1 table."""
 
         self._last = Claim(0, cluster, 0, Kind.TABLE)
         """What passed last; at first, the header's cluster."""

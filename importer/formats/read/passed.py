@@ -53,6 +53,11 @@ class Passed:
         self._named = 0
         """Bytes of the file that compressed clusters take at least."""
 
+    @property
+    def is_mapped(self) -> bool:
+        """All tables have been read."""
+        return not self._passage.tables
+
     async def layout(self) -> Layout:
         """Yield the whole disk as it passes, then let pass what is left of the file."""
         try:
@@ -109,8 +114,7 @@ class Passed:
         start, end = header.l1_offset, header.l1_offset + -(-size // reach) * 8
         guest = hole = 0
         await self._passage.header()
-        self._passage.tables = 1
-        for at in range(start, end, STEP):
+        for at in range(start, max(end, start + 1), STEP):  # An empty one is somewhere too.
             tables = []
             for entry, count in same(words(await self._passage.table(at, min(at + STEP, end)))):
                 if offset := entry & OFFSET:

@@ -8,7 +8,8 @@ they come. What no table has claimed is kept while one may still come that does.
 Where a table contradicts what is known, nothing is guessed: a part of the file that is named twice,
 that is not there, or that is not aligned raises CorruptImage; so do the header and the tables for
 whatever importer.formats.read.qcow2 refuses. What would need more memory than the window raises
-ImageNotInOrder, or is given back as it came, if no data has been told yet.
+ImageNotInOrder, or is given back as it came, if no data has been told yet; of a file with
+snapshots none is told before its last table.
 
 Besides the window, about 30 MiB are held. Source: QEMU's docs/interop/qcow2.txt.
 """
@@ -21,11 +22,14 @@ from typing import Generic, TypeVar
 from importer.errors import ImageNotInOrder
 from importer.formats.read.passed import Passed
 from importer.formats.read.qcow2 import parse, unpacker
-from importer.formats.read.reorder import ENTRY, WINDOW, not_in_order, ordered
+from importer.formats.read.reorder import WINDOW, cost, not_in_order, ordered
 from importer.formats.read.tables import HEAD
 from importer.formats.read.tail import Tail
 from importer.stream.extent import Data, Extent, Layout, Located
 from importer.stream.pipe import Chunks
+
+_SNAPSHOTS = slice(60, 64)
+"""Where the header has their number."""
 
 T = TypeVar("T", Located, Extent)
 
@@ -37,7 +41,7 @@ class Passing(Generic[T]):
     virtual_size: int
 
     first: list[T] = field(repr=False)
-    """The first data, if there is any, and what comes before it."""
+    """What it begins with, up to the first data or further; ``all`` takes it away."""
 
     rest: AsyncGenerator[T, None] = field(repr=False)
     """What comes behind it. Who makes no use of ``all`` closes it; the chunks stay open."""
@@ -45,9 +49,8 @@ class Passing(Generic[T]):
     async def all(self) -> AsyncGenerator[T, None]:
         """Yield the whole disk, once. At its end the file has passed to its own."""
         async with aclosing(self.rest):
-            for each in self.first:
-                yield each
-            self.first.clear()
+            while self.first:
+                yield self.first.pop(0)
             async for each in self.rest:
                 yield each
 
@@ -82,9 +85,9 @@ async def _begun(
     try:
         head = bytes(await tail.peek(HEAD))
         header = parse(head)
-        layout = Passed(tail, header, unpacker(head, header), window).layout()
-        told = order(layout, header.virtual_size)
-        first = await _led(told, window)
+        passed = Passed(tail, header, unpacker(head, header), window)
+        told = order(passed.layout(), header.virtual_size)
+        first = await _led(told, window, passed, any(head[_SNAPSHOTS]))
         tail.forget()
         return Passing(header.virtual_size, first, told)
     except ImageNotInOrder as exc:
@@ -95,14 +98,24 @@ async def _begun(
         raise
 
 
-async def _led(told: AsyncGenerator[T, None], window: int) -> list[T]:
-    """Return what *told* begins with, up to its first data."""
+async def _led(
+    told: AsyncGenerator[T, None], window: int, passed: Passed, has_snapshots: bool
+) -> list[T]:
+    """Return what *told* begins with, up to its first data.
+
+    After a snapshot, qemu writes a table that the snapshot shares anew, behind all data: with one,
+    go on to the last table, so that what does not fit is seen while it can be given back.
+    """
     first: list[T] = []
+    size, is_led = 0, False
     async for each in told:
+        extent = each.extent if isinstance(each, Located) else each
         first.append(each)
-        if isinstance(each.extent if isinstance(each, Located) else each, Data):
+        size += cost(extent)
+        is_led = is_led or isinstance(extent, Data)
+        if is_led and (passed.is_mapped or not has_snapshots):
             break
-        if len(first) * ENTRY > window:
+        if size > window:
             await told.aclose()
-            raise not_in_order(f"{len(first)} holes are told before any data")
+            raise not_in_order(f"{size} bytes would have to wait for its tables or its first data")
     return first

@@ -24,7 +24,7 @@ from importer.stream.lookahead import in_order
 from importer.stream.runs import Map, Runs
 from importer.units import SECTOR
 
-AHEAD = 6
+AHEAD = 4
 """Pieces that are read or inflated at once."""
 
 _COMPRESSION_TYPE = 104

@@ -19,10 +19,14 @@ from importer.stream.pipe import Chunks
 from importer.stream.runs import Map, Run, Runs
 from importer.stream.threads import in_thread
 from importer.stream.zeros import sifted
-from importer.units import CHUNK, SECTOR, round_up
+from importer.units import CHUNK, SECTOR, KiB, round_up
 
 AHEAD = 4
 """Chunks that are read at once."""
+
+SHORT = 64 * KiB
+"""Holes below this are read with the data around them, and then left out as zeros are: a hop to a
+thread costs more than they do. Data and holes of 4 KiB in turns: 3.6 s for 128 MiB without."""
 
 
 async def extents(path: Path) -> Extents:
@@ -34,7 +38,7 @@ async def extents(path: Path) -> Extents:
             return [Zero(run.length)] if run.is_zero else await in_thread(_read, file, run, path)
 
         async with (
-            aclosing(_pieces(found)) as pieces,
+            aclosing(_pieces(_coarse(found))) as pieces,
             aclosing(in_order(pieces, read, AHEAD)) as groups,
             aclosing(whole(groups)) as filled,
         ):
@@ -75,6 +79,15 @@ async def whole(groups: AsyncGenerator[list[Extent], None]) -> Extents:
             yield extent
     if zeros := zeros + round_up(size, SECTOR) - size:
         yield Zero(zeros)
+
+
+def _coarse(found: Runs) -> Runs:
+    """Return *found* as it is to be read: without short holes, but for what fills the sector."""
+    size = found[-1].end if found else 0
+    return Map(
+        Run(run.offset, run.length, run.is_zero and (run.length >= SHORT or run.end == size))
+        for run in found
+    )
 
 
 async def _pieces(found: Runs) -> AsyncGenerator[Run, None]:

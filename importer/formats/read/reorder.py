@@ -41,18 +41,19 @@ class _Early:
         return len(self._extents)
 
     def put(self, offset: int, extent: Extent) -> None:
-        self._size += _cost(extent)
+        self._size += cost(extent)
         if self._size > self._window:
             raise not_in_order(f"more than {self._window} bytes of its data come too early")
         self._extents[offset] = extent
 
     def take(self, offset: int) -> Extent | None:
         if extent := self._extents.pop(offset, None):
-            self._size -= _cost(extent)
+            self._size -= cost(extent)
         return extent
 
 
-def _cost(extent: Extent) -> int:
+def cost(extent: Extent) -> int:
+    """Return the bytes of memory that *extent* takes."""
     return ENTRY + (extent.length if isinstance(extent, Data) else 0)
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import zstandard
 from backports import zstd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ async def test_the_library_reads_the_frame(shape: list[tuple[bool, int]]) -> Non
     extents = disk(shape)
     packed = await frame(extents)
     assert zstd.decompress(packed) == plain(extents)
+    assert zstandard.ZstdDecompressor().decompress(packed) == plain(extents)
     assert packed[14] >> 1 & 3 == 0  # the first block's type: raw, even of zeros
     assert len(packed) == frame_size(runs_of(extents))
     assert zstd.get_frame_size(packed) == len(packed)
@@ -91,6 +93,21 @@ async def test_the_library_reads_more_than_two_gib_in_little_memory() -> None:
         last, piece = piece, decoder.decompress(b"", max_length=4 * MiB)
     assert total + len(piece) == 3 * GiB + 1000
     assert (last + piece).endswith(b"\0" + end)
+
+
+async def test_the_zstandard_package_reads_four_gib() -> None:
+    """The other common library, with no more of a window than the frame asks for."""
+    end = images.numbers(0, 1000)
+    packed = await frame([Data(end), Zero(4 * GiB - 2000), Data(end)])
+    assert zstandard.get_frame_parameters(packed).content_size == 4 * GiB
+    decoder = zstandard.ZstdDecompressor(max_window_size=BLOCK)
+    total, last = 0, b""
+    with decoder.stream_reader(packed) as reader:
+        while piece := reader.read(4 * MiB):
+            total += len(piece)
+            last = piece
+    assert total == 4 * GiB
+    assert last.endswith(b"\0" + end)
 
 
 async def test_a_hole_of_a_tebibyte_costs_nearly_nothing() -> None:

@@ -3,6 +3,7 @@
 import random
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -94,6 +95,9 @@ async def test_a_disk_of_no_size_passes(tmp_path: Path) -> None:
     data = images.empty(tmp_path / "disk.qcow2", "qcow2", 0).read_bytes()
     assert await passed(data) == b""
     assert await passed_in_order(data) == b""
+    moved = bytearray(data)
+    struct.pack_into(">Q", moved, 40, len(data) // 64 // KiB * 64 * KiB + 64 * KiB)
+    await refused(moved, CorruptImage, "ends too early")
 
 
 @pytest.fixture
@@ -183,11 +187,35 @@ async def test_a_table_behind_its_data_finds_it(crossing: Path) -> None:
     assert await passed_in_order(data) == expected
 
 
-async def test_what_does_not_fit_after_data_was_told_ends_it(crossing: Path) -> None:
-    """It is too late to give the file back."""
-    found = await begun(crossing.read_bytes(), 3 * MiB // 2)
+async def test_what_does_not_fit_after_data_was_told_ends_it(tmp_path: Path) -> None:
+    """It is too late to give the file back: the last table is behind data of nobody."""
+    source = images.raw(tmp_path / "raw", 4 * MiB, 4 * MiB)
+    path = images.convert(source, tmp_path / "q", "qcow2", "-o", "cluster_size=4k")
+    parts = Parts(path.read_bytes())
+    parts.append(images.numbers(0, 8 * MiB))
+    at, offset = parts.tables()[-1]
+    parts.rename(at, parts.append(bytes(parts.data[offset : offset + parts.cluster])))
+    assert await passed(bytes(parts.data)) == source.read_bytes()
+    found = await begun(bytes(parts.data), 8 * MiB)
     with pytest.raises(ImageNotInOrder, match=r"wait for 1 tables.*qemu-img convert"):
         await gathered(found.all())
+
+
+async def test_what_a_guest_gave_back_waits_for_nothing(tmp_path: Path) -> None:
+    """Holes of the file arrive as zeros; they cost no memory in front of a late table."""
+    source = images.raw(tmp_path / "raw", 4 * MiB, 4 * MiB)
+    path = images.convert(source, tmp_path / "q", "qcow2", "-o", "cluster_size=4k")
+    parts = Parts(path.read_bytes())
+    parts.append(bytes(32 * MiB))
+    at, offset = parts.tables()[-1]
+    parts.rename(at, parts.append(bytes(parts.data[offset : offset + parts.cluster])))
+    assert await passed(bytes(parts.data), window=8 * MiB) == source.read_bytes()
+
+
+async def test_with_snapshots_nothing_is_told_before_all_tables(crossing: Path) -> None:
+    """What does not fit can still be given back."""
+    assert await passed(crossing.read_bytes(), window=8 * MiB) is None
+    assert await passed_in_order(crossing.read_bytes(), window=8 * MiB) is None
 
 
 async def test_what_does_not_fit_before_any_data_is_given_back(tmp_path: Path) -> None:
@@ -253,6 +281,19 @@ async def test_compressed_clusters_are_told_in_chunks(tmp_path: Path) -> None:
     assert [(each.offset, each.extent.length) for each in told] == [
         (start, MiB) for start in range(0, 3 * MiB, MiB)
     ]
+
+
+async def test_data_is_told_as_its_bytes_pass(tmp_path: Path) -> None:
+    """No more of the file is asked for: who sends it may be waiting for an answer."""
+    source = images.raw(tmp_path / "raw", 8 * MiB, 8 * MiB)
+    stream = Stream(images.convert(source, tmp_path / "q", "qcow2").read_bytes())
+    found = await begin(stream.chunks())
+    assert isinstance(found, Passing)
+    told = 0
+    async for each in found.all():
+        told += each.extent.length
+        assert stream.read <= told + MiB
+    assert told == 8 * MiB
 
 
 async def test_whole_chunks_of_data_are_not_copied(tmp_path: Path) -> None:
@@ -371,6 +412,24 @@ async def test_a_last_sector_need_not_be_whole(tmp_path: Path) -> None:
     source = images.raw(tmp_path / "raw", MiB, MiB)
     data = images.convert(source, tmp_path / "q", "qcow2", "-c").read_bytes().rstrip(b"\0")
     assert await passed(data) == source.read_bytes()
+
+
+async def test_a_sector_too_many_is_read(tmp_path: Path) -> None:
+    """A length that counts the sector behind is no contradiction: nothing of it is looked at."""
+    parts = Parts(images.empty(tmp_path / "q", "qcow2", 3 * 64 * KiB).read_bytes())
+    content = [bytes([number]) * 64 * KiB for number in (1, 2, 3)]
+    table = parts.append(bytes(parts.cluster))
+    start = parts.append(bytes(parts.cluster))
+    parts.put(parts.l1, 1 << 63 | table)
+    for number, cluster in enumerate(content[:2]):
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
+        packed = deflate.compress(cluster) + deflate.flush()
+        at, end = start + 512 * number, start + 512 * number + 512
+        parts.data[at : at + len(packed)] = packed
+        parts.put(table + 8 * number, 1 << 62 | (end // 512 - at // 512) << 54 | at)
+    parts.put(table + 16, 1 << 63 | parts.append(content[2]))
+    assert await passed(bytes(parts.data)) == b"".join(content)
+    assert await passed(tables_last(bytes(parts.data))) == b"".join(content)
 
 
 @pytest.fixture

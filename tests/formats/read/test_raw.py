@@ -111,3 +111,14 @@ async def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="cut while it was read"):
             async for _ in found:
                 pass
+
+
+@pytest.mark.parametrize("tail", [0, 1, 4096, 5000])
+async def test_short_holes_are_left_out(tmp_path: Path, tail: int) -> None:
+    """Holes that are read with the data around them are zeros all the same, at the end too."""
+    content = sparse(tmp_path / "disk", 64 * KiB + tail, [(at, 4096, True) for at in (0, 8192)])
+    found = await collect(raw.extents(tmp_path / "disk"))
+    assert joined(found) == content + bytes(-tail % 512)
+    zeros = 52 * KiB + tail + -tail % 512
+    assert [each.length for each in found] == [4096, 4096, 4096, zeros]
+    assert [isinstance(each, Zero) for each in found] == [False, True, False, True]

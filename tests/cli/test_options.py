@@ -1,0 +1,21 @@
+"""What people write behind options."""
+
+import pytest
+
+from importer.cli.options import rate_of
+from importer.errors import CallerError
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("1", 1), ("500K", 512_000), ("20m", 20 << 20), ("1G", 1 << 30)]
+)
+def test_rates_are_read_as_curl_reads_them(text: str, rate: int) -> None:
+    """K, M and G are of 1024."""
+    assert rate_of(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "0", "0K", "-1", "1.5M", "10MB/s", "K", "9" * 13, "1\n"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    """Nothing is taken for no limit."""
+    with pytest.raises(CallerError, match="limit-rate"):
+        rate_of(text)
