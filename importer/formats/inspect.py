@@ -126,6 +126,19 @@ def _head_is_enough(head: bytes, format: Format) -> bool:
     return format in (Format.QCOW2, Format.VDI, Format.VPC)
 
 
+async def expands_to(
+    found: Compression, head: bytes, inner: bytes, file: Readable | None
+) -> int | None:
+    """Return how many bytes a compressed file expands to, None where it does not tell beforehand.
+
+    *head*: its first bytes; *inner*: the first ones inside. *file*: itself, where it can be read
+    anywhere: an xz file tells at its end. Raises CorruptImage, and what *file* raises.
+    """
+    if found == "xz":
+        return await xz_index.content_size(file) if file else None
+    return _told_inside(inner, head)
+
+
 async def _inside(
     found: Compression,
     head: bytes,
@@ -144,13 +157,15 @@ async def _inside(
 
 def _content_size(inner: Inner, head: bytes) -> int | None:
     """Return the bytes inside, None where nobody knows: zstd tells those of its first frame."""
-    if inner.whole:
-        return len(inner.head)
+    return len(inner.head) if inner.whole else _told_inside(inner.head, head)
+
+
+def _told_inside(inner: bytes, head: bytes) -> int | None:
     size = compression.content_size(head)
-    if size is None or size < len(inner.head):
+    if size is None or size < len(inner) or (kind := recognise.format_of(inner)) not in _RAW:
         return None
     try:
-        whole.check(inner.head, size, recognise.format_of(inner.head))
+        whole.check(inner, size, kind)
     except CorruptImage:
         return None  # The disk itself says that more follows.
     return size

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from importer.config import Limits
 from importer.errors import CallerError, LimitExceeded, SizeMismatch
 from importer.formats import compression, recognise
+from importer.formats.inspect import expands_to
 from importer.formats.read import zstd_frame
 from importer.formats.read.passing import Held, begin
 from importer.jobs.cargo import Cargo
@@ -81,10 +82,14 @@ class Arrival:
             raise self._too_large(size)
 
     async def _of_file(self, path: Pipe, opened: Opened) -> Cargo:
+        outer = await path.peek(HEAD)
         found, head = await self._unwrapped(path, opened.encoded)
         size = opened.size
         if found:
             size = len(head) if len(head) < HEAD else None
+        if found and size is None and not opened.encoded:
+            file = opened.readable(outer) if opened.readable else None
+            size = await expands_to(found, outer, head, file)
         info = await self.inspect(head, size)
         subject = self._subject(info, found, opened.size)
         if self.outbound:

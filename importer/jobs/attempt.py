@@ -116,7 +116,8 @@ class Attempt:
 
     async def _make_room(self, opened: Opened, cargo: Cargo) -> None:
         info, declared = cargo.info, opened.declared
-        self._refuse_other_size(info)
+        if cargo.compression is None:  # Else more frames may follow than the one that told it.
+            self._refuse_other_size(info)
         await self.enter(
             Phase.PREPARING,
             format=declared.format if declared else info.format,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import lzma
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from backports import zstd
 
+from tests.servers.gated import Gate, gated
 from tests.servers.moto import moto_server
 from tests.servers.running import Client, config, running
 from tests.servers.web import WebServer
@@ -150,3 +153,26 @@ class Files:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+
+
+@pytest.mark.parametrize("packed", ["xz", "zstd"])
+async def test_the_size_of_a_compressed_disk_is_known_before_its_place_is_made(
+    tmp_path: Path, packed: str
+) -> None:
+    """An xz file tells at its end, a zstd file in its first frame: neither is read for it."""
+    content = os.urandom(2 * MiB) + bytes(9 * MiB)
+    pack = {"xz": lzma.compress, "zstd": zstd.compress}[packed]
+    settings, gate = config(tmp_path / "data"), Gate("before prepare")
+    async with (
+        WebServer(pack(content)) as server,
+        running(settings, gated(settings, gate)) as client,
+    ):
+        await client.fetch("disk", server.url())
+        await gate.reached.wait()
+        image = await client.image("disk")
+        assert (image["status"]["phase"], image["status"]["virtualSize"]) == (
+            "Preparing",
+            len(content),
+        )
+        gate.opened.set()
+        assert (await client.until("disk"))["status"]["virtualSize"] == len(content)
