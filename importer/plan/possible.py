@@ -8,6 +8,8 @@ def why_not(case: Case, wire: Wire) -> str | None:
     """Return why *wire* is not possible, None when it is."""
     if (stored := case.stored(wire)) not in case.accepts.stores:
         return f"the storage class cannot store {stored}"
+    if not case.on_the_way and not case.reach.here and case.subject.virtual_size is None:
+        return "the virtual size is not known before the last byte"
     if wire == "as-is":
         return _why_not_as_is(case)
     if case.subject.format not in READ:
@@ -18,8 +20,6 @@ def why_not(case: Case, wire: Wire) -> str | None:
         return f"the file is in {case.subject.compression}, which is undone by the service"
     if wire == "qcow2":
         return _why_no_qcow2(case)
-    if wire == "raw+zstd" and not case.on_the_way and case.subject.virtual_size is None:
-        return "the virtual size is not known before the last byte"
     if case.subject.format is Format.QCOW2 and not case.seeks and case.reach.shuffled:
         return f"its data cannot be had in guest order: {case.reach.shuffled}"
     return None
