@@ -98,6 +98,7 @@ async def cdi_member(
 ) -> AsyncIterator[CdiMember]:
     """Run CDI with *fields* in a cluster of its own; *patience*: with the API server."""
     fake, authority = FakeKubernetes(), Authority(root / "ca")
+    fake.create("namespaces", {"metadata": {"name": "team"}})
     for one in CLASSES:
         fake.create("storageclasses", one)
     (root / "cdi").mkdir()

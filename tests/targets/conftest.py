@@ -18,6 +18,7 @@ from importer.targets import Finished, Order, Place, Shelf
 from importer.targets.local import shelves
 from importer.units import MiB
 from tests import images
+from tests.targets.cdi import cdi_member
 from tests.targets.longhorn import longhorn_member
 
 DISK = 4 * MiB
@@ -212,8 +213,14 @@ async def backingimage(tmp_path: Path) -> AsyncIterator[AnyMember]:
         yield found
 
 
+@pytest.fixture
+async def cdi(tmp_path: Path) -> AsyncIterator[AnyMember]:
+    async with cdi_member(tmp_path) as found:
+        yield found
+
+
 LOCAL = ["directory", "device"]
-CLUSTER = ["backingimage"]
+CLUSTER = ["backingimage", "cdi"]
 
 
 @pytest.fixture(params=[*LOCAL, *CLUSTER])

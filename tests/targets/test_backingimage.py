@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from importer.errors import CallerError, ImporterError, TargetBusy, UnsafeImage, UnsupportedImage
+from importer.errors import CallerError, ImporterError, TargetBusy, UnsafeImage
 from importer.formats.encode.qcow2 import qcow2, qcow2_size
 from importer.formats.read import raw
 from importer.model import Format, ImageInfo
@@ -107,18 +107,6 @@ async def test_a_disk_that_is_a_file_of_its_own_is_refused(
     await place.prepare(ImageInfo(format=Format.QCOW2, virtual_size=size), "raw", size)
     with pytest.raises(UnsafeImage, match="qcow2"):
         await place.write(chunks(inner))
-    await place.abort()
-    member.assert_clean()
-
-
-async def test_a_fixed_vhd_is_refused(member: LonghornMember, tmp_path: Path) -> None:
-    """It looks raw until its last 512 bytes, which the guest must not find on its disk."""
-    path = images.make("vpc-fixed", tmp_path)
-    place = member.place(order())
-    size = path.stat().st_size
-    await place.prepare(ImageInfo(format=Format.RAW, virtual_size=size), "as-is", size)
-    with pytest.raises(UnsupportedImage, match="fixed VHD"):
-        await place.write(chunks(path))
     await place.abort()
     member.assert_clean()
 

@@ -45,6 +45,8 @@ def _takes(member: str, kind: str, wanted: str | None) -> bool:
     """Return False for what a device refuses (test_device.py), and plans send to no cluster."""
     if member == "backingimage":
         return format_of(kind) in ("raw", "qcow2") and wanted in (None, _kept(kind))
+    if member == "cdi":  # a VHDX's size is not in the head that `look` reads
+        return format_of(kind) not in ("vpc", "vhdx") and wanted in (None, "raw")
     return member == "directory" or not (wanted == "qcow2" or kind == "vpc-fixed")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from importer.errors import SizeMismatch, UnsupportedImage
+from importer.errors import SizeMismatch
 from importer.model import Format, ImageInfo, Wire
 from importer.stream.hashed import Digests
 from importer.stream.pipe import Chunks, Pipe
@@ -48,27 +48,19 @@ class Outgoing:
         return path.chunks
 
     async def _exactly(self, chunks: Chunks) -> Chunks:
-        size, tail = 0, b""
+        size = 0
         async for chunk in chunks:
             if not size and self.wire == "raw":
                 self.refuse_nested(chunk[:SECTOR])
-            size, tail = size + len(chunk), (tail + chunk[-SECTOR:])[-SECTOR:]
+            size += len(chunk)
             if size > self.size:
                 raise SizeMismatch(self.size, size)
             self.data += await self._data_in(chunk)
             yield chunk
         if size != self.size:
             raise SizeMismatch(self.size, size)
-        self._refuse_footer(tail)
         if size < self.padded:
             yield bytes(self.padded - size)
-
-    def _refuse_footer(self, tail: bytes) -> None:
-        """Refuse a fixed VHD: all that tells it from a raw disk are its last 512 bytes."""
-        if self.wire == "as-is" and self.info.format is Format.RAW and tail.startswith(b"conectix"):
-            raise UnsupportedImage(
-                "the file is a fixed VHD, which shows only at its end: convert it to raw or qcow2"
-            )
 
     async def _data_in(self, chunk: bytes) -> int:
         is_disk = self.wire == "raw" or (self.wire == "as-is" and self.info.format in _RAW)

@@ -18,32 +18,32 @@ from importer.targets.cdi import answers
 
 
 class End:
-    """What becomes of a DataVolume that has got all of its bytes."""
+    """What becomes of the DataVolume *namespace*/*name* of that *uid*, once it has its bytes."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        namespace: str,
-        name: str,
-        uid: str,
-        pod: Pod | None,
-        restarts: int,
-        as_is: bool,
-        tell: Tell,
+        self, cluster: Cluster, namespace: str, name: str, uid: str, as_is: bool, tell: Tell
     ) -> None:
-        """*pod* took the bytes after *restarts* restarts."""
+        """*as_is*: it got the image's own file."""
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self._uid = uid
-        self._pod = pod
-        self._restarts = restarts
         self._as_is = as_is
         self._tell = tell
         self._said = ""
+        self._pod_name = ""
+        self._pod_uid = ""
+        self._restarts = 0
+
+    async def note_pod(self, name: str) -> None:
+        """Note the pod of that name as the one that takes the bytes, right before they are sent."""
+        self._pod_name = name
+        pod = await self._pod()
+        self._pod_uid, self._restarts = (pod.metadata.uid, pod.restarts) if pod else ("", 0)
 
     async def succeeded(self) -> None:
         """Return when CDI says so. Raises what CDI's failure means, ObjectGone."""
+        last = None
         states = follow(self._cluster, DATA_VOLUMES, self._namespace, self._name, self._uid)
         async with aclosing(states):
             async for found in states:
@@ -52,32 +52,27 @@ class End:
                 volume = view(DataVolume, found)
                 if volume.status.phase == "Succeeded":
                     return
-                if await self._has_failed(volume):
-                    raise await self.why(volume)
+                if volume.status != last and await self._has_failed(volume):
+                    raise await self._why(volume)
+                last = volume.status
                 self._say("CDI writes and converts the disk")
 
     async def _has_failed(self, volume: DataVolume) -> bool:
         status = volume.status
         if status.phase == "Failed" or status.restart_count > self._restarts:
             return True
-        if status.phase == "UploadReady" or self._pod is None:
+        pod = await self._pod()
+        if pod and pod.metadata.uid == self._pod_uid and not _has_ended_badly(pod):
             return False
-        # Its pod is not ready: it ends, or it is not the one any more that got the bytes.
-        now = await self._pod_now()
-        lost = now is None or now.metadata.uid != self._pod.metadata.uid or _has_ended_badly(now)
-        return lost and not await self._has_succeeded()
-
-    async def _has_succeeded(self) -> bool:
-        """Whether it is through by now: pods go then, and what we hold is a moment old."""
+        # Pods go when they are through, too, and what we hold may be a moment old.
         found = await self._cluster.find(DATA_VOLUMES, self._namespace, self._name)
-        return bool(found) and view(DataVolume, found or {}).status.phase == "Succeeded"
+        return found is None or view(DataVolume, found).status.phase != "Succeeded"
 
-    async def _pod_now(self) -> Pod | None:
-        name = self._pod.name if self._pod else ""
-        found = await self._cluster.find(PODS, self._namespace, name) if name else None
+    async def _pod(self) -> Pod | None:
+        found = await self._cluster.find(PODS, self._namespace, self._pod_name)
         return view(Pod, found) if found else None
 
-    async def why(self, volume: DataVolume) -> ImporterError:
+    async def _why(self, volume: DataVolume) -> ImporterError:
         """Return what CDI's failure means, in the pod's last words where it has left any."""
         words = await self.last_words(volume)
         if volume.status.phase == "Failed":
@@ -88,8 +83,8 @@ class End:
 
     async def last_words(self, volume: DataVolume) -> str:
         """Return what is said of its end by the pod, the DataVolume, or the events."""
-        pod = await self._pod_now()
-        if pod and self._pod and pod.metadata.uid == self._pod.metadata.uid and pod.last_words:
+        pod = await self._pod()
+        if pod and pod.metadata.uid == self._pod_uid and pod.last_words:
             return pod.last_words
         running = volume.status.condition("Running")
         if not running.holds and running.message:

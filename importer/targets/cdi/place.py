@@ -77,6 +77,7 @@ class DataVolumePlace:
         self._size = 0
         self._data = 0
         self._proxy: Proxy | None = None
+        self._pod = ""
         self._end: End | None = None
 
     async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
@@ -98,16 +99,8 @@ class DataVolumePlace:
         space, name = self._order.namespace, self._order.name
         ready = Ready(self._cluster, space, name, self._uid, self._tell, self._pace.quiet)
         await ready.takes_bytes(self._settings.prepare)
-        self._end = End(
-            self._cluster,
-            space,
-            name,
-            self._uid,
-            ready.pod,
-            ready.restarts,
-            wire == "as-is" and info.format not in _RAW,
-            self._tell,
-        )
+        self._pod = ready.pod
+        self._end = End(self._cluster, space, name, self._uid, self._is_file, self._tell)
 
     async def write(self, chunks: Chunks) -> Written:
         """Send the bytes, a raw disk padded with zeros to whole sectors."""
@@ -202,6 +195,8 @@ class DataVolumePlace:
         )
 
     async def _token(self) -> str:
+        """Return a new token; a pod that has died meanwhile has been followed by another."""
+        await self._ended.note_pod(self._pod)
         return await upload_token(self._cluster, self._order.namespace, self._order.name)
 
     @property

@@ -40,11 +40,8 @@ class Ready:
 
         self._claim: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
-        self.pod: Pod | None = None
-        """The pod that takes the bytes."""
-
-        self.restarts = 0
-        """Restarts of it until now."""
+        self.pod = ""
+        """Name of the pod that takes the bytes."""
 
     async def takes_bytes(self, seconds: float) -> None:
         """Return when it does. Raises TargetTimeout with the reason, ObjectGone, TargetError."""
@@ -84,7 +81,6 @@ class Ready:
                 self._news.set()
                 await self._note_claim(volume)
                 if volume.status.phase == "UploadReady":
-                    self.restarts = volume.status.restart_count
                     return
                 self._look(volume)
 
@@ -110,7 +106,9 @@ class Ready:
         if volume.status.claim_name and not self._claim.done():
             found = await self._cluster.find(CLAIMS, self._namespace, volume.status.claim_name)
             if found and not self._claim.done():
-                self._claim.set_result(view(Claim, found).metadata.uid)
+                claim = view(Claim, found).metadata.uid
+                self._claim.set_result(claim)
+                self.pod = objects.upload_pod(claim)
 
     # --- its pod
 
@@ -119,10 +117,10 @@ class Ready:
         async with aclosing(follow(self._cluster, PODS, self._namespace, name)) as states:
             async for found in states:
                 self._news.set()
-                self.pod = view(Pod, found) if found else None
-                if self.pod and self.pod.status.phase != "Running":
-                    why = self.pod.held_by or self.pod.last_words or self.pod.status.message
-                    self._say("pod", f"pod {name} is {self.pod.status.phase}: {why}".rstrip(": "))
+                pod = view(Pod, found) if found else None
+                if pod and pod.status.phase != "Running":
+                    why = pod.held_by or pod.last_words or pod.status.message
+                    self._say("pod", f"pod {name} is {pod.status.phase}: {why}".rstrip(": "))
 
     # --- events
 
