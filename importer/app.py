@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,29 +23,32 @@ from importer.api.events import EventRoutes
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
-from importer.config import Config
+from importer.config import Config, Limits
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
+from importer.formats.recognise import refuse_nested
 from importer.formats.survey import data_of
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
+from importer.kube.cluster import cluster
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
 from importer.model import Image, ImageInfo, Spec
 from importer.sources import Source
 from importer.sources.checksum_file import settled
-from importer.sources.http import Web
+from importer.sources.http import Probe, Web
 from importer.sources.origins import Origins, OriginSource, Remote, remote
 from importer.sources.sealed import open_source
 from importer.sources.secrets import Seal
 from importer.stream.memory import keep_chunks
 from importer.targets import Shelf
 from importer.targets.classes import Classes
+from importer.targets.in_cluster import look
 from importer.targets.local import shelves as local_shelves
 from importer.units import MiB
 
@@ -65,6 +68,46 @@ class Service:
     token: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Remotes:
+    """Images that are somewhere else: on web servers and in buckets."""
+
+    web: Web
+    origins: Origins
+    seal: Seal
+    qemu_img: QemuImg
+    limits: Limits
+
+    async def inspect(self, source: Remote) -> ImageInfo:
+        """Return what the image is, moving only its head."""
+        return await self._looked_at(await self._probe(source))
+
+    async def survey(self, source: Remote) -> tuple[ImageInfo, int | None]:
+        """Return the same, and how many bytes of its disk are data where a map tells."""
+        probe = await self._probe(source)
+        info = await self._looked_at(probe)
+        return info, await data_of(probe.readable, info) if probe.readable else None
+
+    def opened(self, record: Record) -> Source:
+        """Return the source of an image's record."""
+        source = remote(open_source(record.image.spec.source, record.secret, self.seal))
+        rate = record.image.spec.limit_rate or 0
+        return OriginSource(source, self.origins, lambda origin: self.web.source(origin, rate))
+
+    async def settled(self, spec: Spec) -> Spec:
+        """Return *spec* with the checksum that a checksum file has for its image."""
+        return await settled(spec, self.origins, self.web)
+
+    async def _probe(self, source: Remote) -> Probe:
+        self.origins.check(source)
+        return await self.web.probe(await self.origins.of(source))
+
+    async def _looked_at(self, probe: Probe) -> ImageInfo:
+        if probe.readable is not None:
+            return await inspect_readable(probe.readable, self.qemu_img, self.limits)
+        return await inspect_start(probe.head, probe.size, self.qemu_img, self.limits)
+
+
 @asynccontextmanager
 async def service(
     config: Config, shelves: Mapping[str, Shelf] | None = None
@@ -73,70 +116,60 @@ async def service(
 
     *shelves* replaces the configured storage classes, for targets that are not configuration's.
     Raises CallerError for a configuration that cannot work, TargetBusy when another service holds
-    the data directory.
+    the data directory, TargetError when the configured cluster does not answer.
     """
     data, lock = _taken(config)
     qemu_img = QemuImg(config.qemu_img)
     disks = Disks(qemu_img, config.limits)
-    if shelves is None:
-        shelves = local_shelves(config.local.classes, data, disks, config.limits)
     seal, hub, metrics = Seal(data / "key"), Hub(), Metrics()
     spool = Spool(data / "spool", disks, config.limits)
-    store, sources, origins = Store(data / "importer.db"), Web(config.url), Origins(config)
-    classes = Classes(shelves)
-    await classes.renew()
+    store, sources = Store(data / "importer.db"), Web(config.url)
+    remotes = _Remotes(sources, Origins(config), seal, qemu_img, config.limits)
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, lock)
+        if shelves is None:
+            classes = await _classes(config, data, disks, stack)
+        else:
+            classes = Classes(shelves)
+        await classes.renew()
 
-    async def inspect(head: bytes, size: int | None) -> ImageInfo:
-        return await inspect_head(head, size, qemu_img, config.limits)
+        async def inspect(head: bytes, size: int | None) -> ImageInfo:
+            return await inspect_head(head, size, qemu_img, config.limits)
 
-    async def inspect_remote(source: Remote) -> ImageInfo:
-        origins.check(source)
-        probe = await sources.probe(await origins.of(source))
-        if probe.readable is not None:
-            return await inspect_readable(probe.readable, qemu_img, config.limits)
-        return await inspect_start(probe.head, probe.size, qemu_img, config.limits)
+        def metrics_of(image: Image) -> ClassMetrics:
+            return metrics.of(classes.described(image.spec.storage_class or classes.default))
 
-    async def survey_remote(source: Remote) -> tuple[ImageInfo, int | None]:
-        origins.check(source)
-        probe = await sources.probe(await origins.of(source))
-        if probe.readable is None:
-            return await inspect_start(probe.head, probe.size, qemu_img, config.limits), None
-        info = await inspect_readable(probe.readable, qemu_img, config.limits)
-        return info, await data_of(probe.readable, info)
+        runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
+        images = Images(store, runner, classes, seal, hub, remotes.settled)
+        events = EventRoutes(images, hub)
+        token = None if config.service.no_token else token_of(config.service, data)
+        door = Door(token, config.service.scrape_token, config.service.origins)
+        routes = [
+            *ImageRoutes(images, config.upload).routes,
+            *events.routes,
+            *PlanRoutes(images, remotes.survey).routes,
+            *ServiceRoutes(images, metrics, remotes.inspect).routes,
+        ]
+        app = application(door, routes)
+        app.on_shutdown.append(events.close)
+        await store.open()
+        try:
+            await runner.start()
+            yield Service(app, images, runner, token)
+        finally:
+            await runner.stop()
+            await sources.close()
+            await store.close()
 
-    def open_remote(record: Record) -> Source:
-        source = open_source(record.image.spec.source, record.secret, seal)
-        rate = record.image.spec.limit_rate or 0
-        return OriginSource(remote(source), origins, lambda origin: sources.source(origin, rate))
 
-    async def settle(spec: Spec) -> Spec:
-        return await settled(spec, origins, sources)
-
-    def metrics_of(image: Image) -> ClassMetrics:
-        return metrics.of(classes.described(image.spec.storage_class or classes.default))
-
-    runner = Runner(config, store, classes, spool, inspect, open_remote, metrics_of, hub)
-    images = Images(store, runner, classes, seal, hub, settle)
-    events = EventRoutes(images, hub)
-    token = None if config.service.no_token else token_of(config.service, data)
-    door = Door(token, config.service.scrape_token, config.service.origins)
-    routes = [
-        *ImageRoutes(images, config.upload).routes,
-        *events.routes,
-        *PlanRoutes(images, survey_remote).routes,
-        *ServiceRoutes(images, metrics, inspect_remote).routes,
-    ]
-    app = application(door, routes)
-    app.on_shutdown.append(events.close)
-    await store.open()
-    try:
-        await runner.start()
-        yield Service(app, images, runner, token)
-    finally:
-        await runner.stop()
-        await sources.close()
-        await store.close()
-        os.close(lock)
+async def _classes(config: Config, data: Path, disks: Disks, stack: AsyncExitStack) -> Classes:
+    """Return the storage classes that *config* names, and its cluster's for as long as *stack*."""
+    local = config.local.classes
+    if not config.kubernetes.enabled:
+        return Classes(local_shelves(local, data, disks, config.limits))
+    fixed = local_shelves(local, data, disks, config.limits) if local else {}
+    connected = await stack.enter_async_context(cluster(config.kubernetes))
+    return Classes(fixed, look(connected, config, refuse_nested))
 
 
 def serve(config: Config) -> None:

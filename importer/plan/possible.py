@@ -8,7 +8,8 @@ def why_not(case: Case, wire: Wire) -> str | None:
     """Return why *wire* is not possible, None when it is."""
     if (stored := case.stored(wire)) not in case.accepts.stores:
         return f"the storage class cannot store {stored}"
-    if not case.on_the_way and not case.reach.here and case.subject.virtual_size is None:
+    known = case.subject.virtual_size is not None or case.reach.here or case.reach.spooled
+    if not known and not case.on_the_way:
         return "the virtual size is not known before the last byte"
     if wire == "as-is":
         return _why_not_as_is(case)

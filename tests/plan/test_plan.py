@@ -8,7 +8,7 @@ import pytest
 from importer.errors import UnsupportedImage
 from importer.jobs.rates import DEFAULTS, defaults
 from importer.model import Candidate, Format, Rates, Wire
-from importer.plan import Choice, Reach, Subject, choose
+from importer.plan import Choice, Reach, Subject, choose, choose_spool
 from importer.targets import Accepts
 from importer.units import GiB, MiB
 
@@ -185,8 +185,19 @@ def test_a_client_saves_bytes_even_where_it_saves_no_time(data: float, wire: Wir
 
 def test_nothing_is_foretold_without_a_size() -> None:
     """A stream of which nothing is known has a plan, and no numbers."""
-    choice = planned(Subject(Format.RAW), STREAM, "cdi")
+    choice = planned(Subject(Format.RAW), STREAM, "local")
     assert (choice.plan.wire, choice.plan.bytes, choice.plan.seconds) == ("as-is", None, None)
+
+
+@pytest.mark.parametrize("backend", ["cdi", "backingimage"])
+def test_no_cluster_makes_a_volume_of_unknown_size(backend: str) -> None:
+    """Only put down by the service first, where all of it is seen, can such a disk be sent."""
+    with pytest.raises(UnsupportedImage, match="virtual size is not known"):
+        planned(Subject(Format.RAW), STREAM, backend)
+    accepts = BACKENDS[backend]
+    choice, spools = choose_spool(Subject(Format.RAW), STREAM, accepts, defaults(backend))
+    assert spools
+    assert "put down by the service" in choice.plan.why
 
 
 def test_exact_sizes_are_taken_as_they_are() -> None:
