@@ -78,7 +78,7 @@ async def test_a_disk_that_hardly_shrinks_is_not_taken_for_its_head(
     info = await inspect_readable(FileReadable(file), qemu_img, limits)
     assert info == ImageInfo(
         format=Format.RAW,
-        virtual_size=3 * MiB if compression == "zstd" else None,
+        virtual_size=3 * MiB if compression in ("zstd", "xz") else None,  # they tell
         size=file.stat().st_size,
         compression=compression,
     )
