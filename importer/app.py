@@ -23,6 +23,7 @@ from importer.api.events import EventRoutes
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
+from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
@@ -35,6 +36,7 @@ from importer.jobs.images import Images
 from importer.jobs.runner import Runner
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
+from importer.jobs.uploads import Uploads
 from importer.kube.cluster import cluster
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
@@ -146,6 +148,7 @@ async def service(
         door = Door(token, config.service.scrape_token, config.service.origins)
         routes = [
             *ImageRoutes(images, config.upload).routes,
+            *UploadRoutes(Uploads(images, config.upload), config).routes,
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *ServiceRoutes(images, metrics, remotes.inspect).routes,

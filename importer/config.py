@@ -92,6 +92,13 @@ class Upload:
     (200); after that the answer is 202 and the target goes on working. Kept short because proxies
     give up on silent requests."""
 
+    away: float = 300.0
+    """Seconds for which the client of a resumable upload may be away: the import waits as it
+    stands, and keeps its worker; after that it has failed."""
+
+    per_client: int = 32
+    """Resumable uploads of one address that may be open. 0: any number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Url:

@@ -9,7 +9,9 @@
     - NameTaken                    name-taken              409
     - WrongPhase                   wrong-phase             409   not possible in this phase
     - Cancelled                    cancelled               409
+    - VersionRefused               version-refused         412   another version of a protocol
     - LimitExceeded                limit-exceeded          413   larger than the configured limit
+    - MediaTypeRefused             media-type-refused      415
     - UnknownStorageClass          unknown-storage-class   422
     - TooManyUploads               too-many-uploads        429   retryable
   x SourceError                    source-failed           502   where the bytes come from
@@ -120,6 +122,20 @@ class LimitExceeded(CallerError):
 
     slug = "limit-exceeded"
     status = 413
+
+
+class VersionRefused(CallerError):
+    """The client does not say that it speaks a version of the protocol which is spoken here."""
+
+    slug = "version-refused"
+    status = 412
+
+
+class MediaTypeRefused(CallerError):
+    """The body is of another kind than what is taken here."""
+
+    slug = "media-type-refused"
+    status = 415
 
 
 class UnknownStorageClass(CallerError):

@@ -11,6 +11,7 @@ from importer.api.openapi import describe
 from importer.api.page import add_page
 from importer.api.problems import errors
 from importer.api.routes import JSON_LIMIT, Route, json
+from importer.api.tus import marked
 
 
 def application(door: Door, routes: Sequence[Route]) -> web.Application:
@@ -22,6 +23,7 @@ def application(door: Door, routes: Sequence[Route]) -> web.Application:
             route.method, route.path, route.handler, expect_handler=wait_to_continue
         )
     add_page(app)
+    app.on_response_prepare.append(marked)
     return app
 
 

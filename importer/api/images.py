@@ -51,7 +51,7 @@ _IMPORT_ERRORS = (
     errors.UnknownStorageClass,
     errors.UnsupportedImage,
 )
-_UPLOAD_ERRORS = (
+UPLOAD_ERRORS = (
     *_IMPORT_ERRORS,
     errors.Cancelled,
     errors.LimitExceeded,
@@ -106,7 +106,7 @@ class ImageRoutes:
                 f"{one}/content",
                 self.upload,
                 {200: Image, 202: Image},
-                _UPLOAD_ERRORS,
+                UPLOAD_ERRORS,
                 body=("application/octet-stream", "multipart/form-data"),
                 query=_UPLOAD,
             ),

@@ -1,13 +1,9 @@
 """A name for an image whose user gave none, made from its file's name."""
 
-import re
 from urllib.parse import unquote, urlsplit
 
 from importer.errors import CallerError
-
-_ENDINGS = re.compile(
-    r"\.(xz|gz|zst|zstd|bz2|qcow2|qcow|raw|img|iso|vmdk|vhd|vhdx|vdi|bin)$", re.IGNORECASE
-)
+from importer.jobs.names import label_of
 
 
 def name_of_file(name: str) -> str:
@@ -15,10 +11,7 @@ def name_of_file(name: str) -> str:
 
     Raises CallerError when nothing is left of it.
     """
-    stem = name
-    while _ENDINGS.search(stem):
-        stem = _ENDINGS.sub("", stem)
-    label = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63].rstrip("-")
+    label = label_of(name)
     if not label:
         raise CallerError(f"{name!r} gives no name for an image: give one with --name")
     return label

@@ -117,6 +117,21 @@ class Images:
             raise job.error
         return job.image
 
+    async def begin_upload(
+        self, wanted: ImageRequest, body: Source, ready: Callable[[], Awaitable[None]]
+    ) -> tuple[Job, bool]:
+        """Begin to import the image that *wanted* names once *body* is *ready*.
+
+        Returns the job, and whether the image was made for it. An import that fails keeps its
+        record: its client need not be there to be told.
+        """
+        image, is_new = await self._for_upload(wanted)
+        try:
+            return self._runner.begin_upload(image, body, ready), is_new
+        except BaseException:
+            await self._forget(image, is_new)
+            raise
+
     async def cancel(self, namespace: str, name: str) -> Image:
         """Stop an import and leave nothing of it. Raises NotFound, WrongPhase."""
         return await self._runner.cancel((await self._existing(namespace, name)).image)

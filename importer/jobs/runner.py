@@ -8,7 +8,7 @@ running is aborted and queued again, and deletes that were begun are finished.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,9 @@ class Job:
 
     doing: Doing | None = None
     """What the target does or waits for in this phase."""
+
+    ready: Callable[[], Awaitable[None]] | None = None
+    """Waits for the upload's first byte before a worker is taken for it."""
 
     received: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the source has given its last byte, or the job is over."""
@@ -154,12 +157,14 @@ class Runner:
         """Import *record*'s image from its URL, when its turn comes."""
         return self._begin(record.image, lambda: self._open_url(record))
 
-    def begin_upload(self, image: Image, body: Source) -> Job:
-        """Import *image* from *body*. Raises TooManyUploads, WrongPhase."""
+    def begin_upload(
+        self, image: Image, body: Source, ready: Callable[[], Awaitable[None]] | None = None
+    ) -> Job:
+        """Import *image* from *body*, once it is *ready*. Raises TooManyUploads, WrongPhase."""
         waiting = sum(job.is_waiting_upload for job in self._jobs.values())
         if waiting >= self._config.jobs.waiting_uploads:
             raise TooManyUploads(f"{waiting} uploads wait already; try again in a while")
-        return self._begin(image, lambda: body)
+        return self._begin(image, lambda: body, ready)
 
     def is_running(self, image: Image) -> bool:
         """Say whether somebody works on *image*."""
@@ -235,11 +240,16 @@ class Runner:
     def _class_of(self, image: Image) -> str:
         return image.spec.storage_class or self._classes.default
 
-    def _begin(self, image: Image, source: Callable[[], Source]) -> Job:
+    def _begin(
+        self,
+        image: Image,
+        source: Callable[[], Source],
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> Job:
         if image.uid in self._jobs:
             raise WrongPhase(f"image {image.name} is being imported already")
         self.refuse_when_stopping()
-        job = self._jobs[image.uid] = Job(image)
+        job = self._jobs[image.uid] = Job(image, ready=ready)
         self._metrics_of(image).entered(image.phase)
         self._publish(image)
         job.task = asyncio.create_task(self._run(job, source), name=f"import {image.name}")
@@ -272,6 +282,8 @@ class Runner:
         """Make one try when its turn comes; say whether the image is over."""
         lane = (job.image.namespace, type(job.image.spec.source))
         try:
+            if job.ready:
+                await job.ready()
             async with self._queue.turn(lane):
                 await self._import(job, source)
         except ImporterError as exc:
@@ -291,7 +303,7 @@ class Runner:
             job.image,
             source,
             place,
-            await self._arrival(job, once=not source.rereadable),
+            await self._arrival(job),
             lambda phase, **fields: self._enter(job, phase, fields),
             self._metrics_of(job.image),
         )
@@ -306,7 +318,8 @@ class Runner:
             await _through(self._spool.clear(job.image.uid))
         await _through(self._succeed(job, finished, place))
 
-    async def _arrival(self, job: Job, *, once: bool) -> Arrival:
+    async def _arrival(self, job: Job) -> Arrival:
+        once = isinstance(job.image.spec.source, UploadSource)  # asked twice only if need be
         accepts = self.shelf_of(job.image).accepts
         rates = await self.rates_of(self._class_of(job.image))
         is_here = "raw" in accepts.wires

@@ -1,0 +1,102 @@
+"""An image that comes in any number of requests, one after the other: a hand-over without a store.
+
+Whoever has bytes gives them; the import takes them. `Resumable.give` returns once the import has
+taken what it was given, so a slow target slows the client down, and `offset` counts taken bytes
+only. A try that ends before the last byte sets `offset` back to 0: the client sends again.
+"""
+
+import asyncio
+
+from importer.errors import Conflict, SizeMismatch, UploadIncomplete
+from importer.sources import Opened
+from importer.stream.pipe import Chunks
+
+
+class Resumable:
+    """The bytes of one upload. One giver and one taker at a time."""
+
+    def __init__(self, size: int | None, away: float) -> None:
+        self.size = size
+        """Bytes of the whole; None until `end_at` says it."""
+
+        self.offset = 0
+        """Bytes that this try has taken."""
+
+        self._away = away
+        self._offered: bytes | None = None
+        self._taken: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def rereadable(self) -> bool:
+        """True while the client still sends: one that has sent everything is gone."""
+        return not self.is_whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether the last byte was taken."""
+        return self.offset == self.size
+
+    def end_at(self, size: int) -> None:
+        """Say how many bytes the whole has. Raises Conflict when that is known otherwise."""
+        if self.size not in (None, size) or size < self.offset:
+            known = f"{self.size} bytes" if self.size is not None else f"over {self.offset} bytes"
+            raise Conflict(f"the upload has {known}, not {size}: its length cannot be changed")
+        self.size = size
+        self._news.set()
+
+    async def ready(self) -> None:
+        """Wait for the first byte. Raises UploadIncomplete when the client stays away."""
+        while self._offered is None and not self.is_whole:
+            await self._hear()
+
+    async def open(self) -> Opened:
+        """Return the bytes from the first on, as clients give them."""
+        return Opened(self._chunks(), self.size)
+
+    async def close(self) -> None:
+        """End a try; what is being given is given back to its sender (Conflict)."""
+        if not self.is_whole:
+            self.offset = 0
+        if self._taken and not self._taken.done():
+            self._taken.set_exception(
+                Conflict("the import was begun anew and the upload stands at 0: send from there")
+            )
+        self._offered = self._taken = None
+
+    async def give(self, data: bytes) -> None:
+        """Hand *data* over; return once the import has taken it.
+
+        Raises SizeMismatch for more bytes than were announced, Conflict when the try has ended.
+        """
+        if self.size is not None and self.offset + len(data) > self.size:
+            raise SizeMismatch(self.size, self.offset + len(data))
+        taken = asyncio.get_running_loop().create_future()
+        self._offered, self._taken = data, taken
+        self._news.set()
+        try:
+            await taken
+        finally:
+            if self._taken is taken:
+                self._offered = self._taken = None
+
+    async def _chunks(self) -> Chunks:
+        while not self.is_whole:
+            if self._offered is None or self._taken is None or self._taken.done():
+                await self._hear()  # nothing is there, or its giver was sent away just now
+                continue
+            data, self._offered = self._offered, None
+            self.offset += len(data)
+            self._taken.set_result(None)
+            yield data
+
+    async def _hear(self) -> None:
+        self._news.clear()
+        try:
+            async with asyncio.timeout(self._away):
+                await self._news.wait()
+        except TimeoutError as exc:
+            raise UploadIncomplete(
+                f"the client sent nothing for {self._away:g} s after {self.offset} of "
+                f"{'unknown' if self.size is None else self.size} bytes; send the file again"
+            ) from exc
