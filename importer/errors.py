@@ -9,8 +9,8 @@
     - NameTaken                    name-taken              409
     - WrongPhase                   wrong-phase             409   not possible in this phase
     - Cancelled                    cancelled               409
-    - VersionRefused               version-refused         412   another version of a protocol
     - LimitExceeded                limit-exceeded          413   larger than the configured limit
+    - VersionRefused               version-refused         412   another version of a protocol
     - MediaTypeRefused             media-type-refused      415
     - UnknownStorageClass          unknown-storage-class   422
     - TooManyUploads               too-many-uploads        429   retryable

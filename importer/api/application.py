@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from importer.api.auth import Door
+from importer.api.cors import add_cors, preflight
 from importer.api.images import wait_to_continue
 from importer.api.openapi import describe
 from importer.api.page import add_page
@@ -16,13 +17,17 @@ from importer.api.tus import marked
 
 def application(door: Door, routes: Sequence[Route]) -> web.Application:
     """Return the application that serves *routes*, their description and the page."""
-    app = web.Application(middlewares=[errors, door.middleware], client_max_size=JSON_LIMIT)
+    app = web.Application(
+        middlewares=[errors, preflight(door.origins), door.middleware],
+        client_max_size=JSON_LIMIT,
+    )
     everything = [*routes, _description(routes)]
     for route in everything:
         app.router.add_route(
             route.method, route.path, route.handler, expect_handler=wait_to_continue
         )
     add_page(app)
+    add_cors(app, door.origins)
     app.on_response_prepare.append(marked)
     return app
 

@@ -46,7 +46,8 @@ class Door:
     def __init__(self, token: str | None, scrape_token: str, origins: Sequence[str]) -> None:
         self._token = token
         self._scrape_token = scrape_token
-        self._origins = frozenset(origins)
+        self.origins = frozenset(origins)
+        """Origins beside the service's own whose pages may ask."""
 
     @property
     def middleware(self) -> Middleware:
@@ -83,7 +84,7 @@ class Door:
     def _refuse_foreign(self, request: web.Request) -> None:
         """Refuse what another site's page sends: browsers name it in ``Origin``."""
         origin = request.headers.get("Origin")
-        if origin is None or origin in self._origins:
+        if origin is None or origin in self.origins:
             return
         if _authority(origin) != request.headers.get("Host", "").lower():
             raise OriginRefused(

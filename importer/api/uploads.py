@@ -50,7 +50,13 @@ class UploadRoutes:
             Route("POST", base, self.create, {201: None}, _TAKEN, body=part),
             Route("HEAD", one, self.head, {200: None}, (*_SPOKEN, errors.Conflict)),
             Route("PATCH", one, self.patch, {204: None}, _TAKEN, body=part),
-            Route("DELETE", one, self.delete, {204: None}, (*_SPOKEN, errors.Conflict)),
+            Route(
+                "DELETE",
+                one,
+                self.delete,
+                {204: None},
+                (*_SPOKEN, errors.Conflict, errors.TargetError),
+            ),
             Route("POST", one, self.post, {200: None, 204: None}, _TAKEN, body=part),
         ]
 

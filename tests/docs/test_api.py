@@ -72,7 +72,8 @@ async def test_each_route_has_an_example() -> None:
     for route, text in written().items():
         method, path = route.split()
         example = "\n".join(code(text, "sh"))
-        assert f"$A{path.replace('{name}', 'debian-12')}" in example, route
+        real = path.replace("{name}", "debian-12").replace("{id}", "$U")
+        assert f"$A{real}" in example, route
         said = re.search(r"-X (\w+)", example)
         implied = "PUT" if " -T " in example else "POST" if " -d " in example else "GET"
         assert method == (said[1] if said else implied), route

@@ -37,12 +37,13 @@ def examples() -> list[tuple[str, str]]:
     ]
 
 
-async def shell(client: Client, folder: Path, command: str) -> tuple[int, str]:
-    """Return status and body of what a shell's *command* with curl gets."""
+async def shell(client: Client, folder: Path, command: str, upload: str) -> tuple[int, str]:
+    """Return status and body of what a shell's *command* with curl gets; *upload* is its $U."""
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f"curl() {{ command curl -sS -w '\\n%{{http_code}}' \"$@\"; }}\n{command}"),
         cwd=folder,
-        env=os.environ | {"A": client.base, "H": f"Authorization: Bearer {client.service.token}"},
+        env=os.environ
+        | {"A": client.base, "H": f"Authorization: Bearer {client.service.token}", "U": upload},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -54,7 +55,7 @@ async def shell(client: Client, folder: Path, command: str) -> tuple[int, str]:
 async def test_the_examples_do_what_the_page_says(client: Client, tmp_path: Path) -> None:
     """Every curl command of the page succeeds, but for those that a ready image refuses."""
     disk = images.make("qcow2", tmp_path).rename(tmp_path / "debian-12.qcow2")
-    ran = set()
+    ran, upload = set(), ""
     async with WebServer(disk) as server:
         for route, command in examples():
             if route == ENDLESS:
@@ -62,9 +63,11 @@ async def test_the_examples_do_what_the_page_says(client: Client, tmp_path: Path
             if "/content" in command:
                 await client.ask("DELETE", "/v1/images/debian-12")
             here = re.sub(r"https://cloud\.debian\.org/[^\"]*", server.url(), command)
-            status, body = await shell(client, tmp_path, here)
+            status, body = await shell(client, tmp_path, here, upload)
             expected = range(200, 300) if route not in REFUSED else [REFUSED[route]]
             assert status in expected, f"{command}\n{body}"
+            if route == "POST /v1/uploads":
+                upload = re.findall(r"Location: uploads/(\w+)", body)[0]
             if route == "POST /v1/images":
                 assert (await client.until("debian-12"))["status"]["phase"] == "Ready"
             ran.add(route)
