@@ -67,6 +67,7 @@ class Service:
     app: web.Application
     images: Images
     runner: Runner
+    uploads: Uploads
     token: str | None
 
 
@@ -144,11 +145,12 @@ async def service(
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
         events = EventRoutes(images, hub)
+        uploads = Uploads(images, config.upload)
         token = None if config.service.no_token else token_of(config.service, data)
         door = Door(token, config.service.scrape_token, config.service.origins)
         routes = [
             *ImageRoutes(images, config.upload).routes,
-            *UploadRoutes(Uploads(images, config.upload), config).routes,
+            *UploadRoutes(uploads, config).routes,
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *ServiceRoutes(images, metrics, remotes.inspect).routes,
@@ -158,7 +160,7 @@ async def service(
         await store.open()
         try:
             await runner.start()
-            yield Service(app, images, runner, token)
+            yield Service(app, images, runner, uploads, token)
         finally:
             await runner.stop()
             await sources.close()

@@ -44,7 +44,7 @@ def _kinds(routes: Sequence[Route]) -> list[Any]:
     found: list[Any] = [Failure, Name]
     for route in routes:
         found += [kind for kind in route.status.values() if kind and not isinstance(kind, str)]
-        found += route.query.values()
+        found += [*route.query.values(), *route.headers.values()]
         if route.body is not None and not isinstance(route.body, tuple):
             found.append(route.body)
     return list({id(kind): kind for kind in found}.values())
@@ -86,7 +86,11 @@ def _parameters(route: Route, schemas: dict[int, Any]) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": False, "schema": schemas[id(kind)]}
         for name, kind in route.query.items()
     ]
-    return path + query
+    headers = [
+        {"name": name, "in": "header", "required": True, "schema": schemas[id(kind)]}
+        for name, kind in route.headers.items()
+    ]
+    return path + query + headers
 
 
 def _responses(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Route:
     query: Mapping[str, Any] = field(default_factory=dict)
     """Types of the query's parameters."""
 
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """Types of the headers that the request must have."""
+
     public: bool = False
     """Needs no token."""
 

@@ -7,7 +7,7 @@ lost connection may look alive for minutes.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 from aiohttp import web
@@ -21,6 +21,7 @@ from importer.config import Config
 from importer.jobs.uploads import Upload, Uploads
 from importer.sources.upload import go_ahead
 
+_HEADERS = {"Tus-Resumable": Literal["1.0.0"]}
 _SPOKEN = (errors.VersionRefused, errors.NotFound)
 _TAKEN = (
     *UPLOAD_ERRORS,
@@ -47,17 +48,20 @@ class UploadRoutes:
         base, one, part = "/v1/uploads", "/v1/uploads/{id}", (tus.MEDIA,)
         return [
             Route("OPTIONS", base, self.options, {204: None}),
-            Route("POST", base, self.create, {201: None}, _TAKEN, body=part),
-            Route("HEAD", one, self.head, {200: None}, (*_SPOKEN, errors.Conflict)),
-            Route("PATCH", one, self.patch, {204: None}, _TAKEN, body=part),
+            Route("POST", base, self.create, {201: None}, _TAKEN, part, headers=_HEADERS),
+            Route(
+                "HEAD", one, self.head, {200: None}, (*_SPOKEN, errors.Conflict), headers=_HEADERS
+            ),
+            Route("PATCH", one, self.patch, {204: None}, _TAKEN, part, headers=_HEADERS),
             Route(
                 "DELETE",
                 one,
                 self.delete,
                 {204: None},
                 (*_SPOKEN, errors.Conflict, errors.TargetError),
+                headers=_HEADERS,
             ),
-            Route("POST", one, self.post, {200: None, 204: None}, _TAKEN, body=part),
+            Route("POST", one, self.post, {200: None, 204: None}, _TAKEN, part, headers=_HEADERS),
         ]
 
     async def options(self, request: web.Request) -> web.Response:
