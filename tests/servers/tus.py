@@ -3,11 +3,9 @@
 import base64
 import io
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
-
-from tests.servers.running import Client
 
 MEDIA = "application/offset+octet-stream"
 
@@ -32,11 +30,18 @@ class Answer:
         return int(self.headers["Upload-Offset"])
 
 
+class Service(Protocol):
+    """Where it is, and a session that has its token."""
+
+    base: str
+    http: aiohttp.ClientSession
+
+
 @dataclass
 class Tus:
     """Speaks to one service; *http* may be another session than the client's own."""
 
-    client: Client
+    client: Service
     http: aiohttp.ClientSession | None = None
     headers: dict[str, str] = field(default_factory=lambda: {"Tus-Resumable": "1.0.0"})
 
@@ -72,3 +77,16 @@ class Tus:
     async def head(self, path: str) -> Answer:
         """Ask how far the upload is."""
         return await self.ask("HEAD", path)
+
+    async def send(self, path: str, data: bytes) -> int:
+        """Send all of *data*, however often the connection breaks; return how often it did."""
+        broken = 0
+        while True:
+            try:
+                offset = (await self.head(path)).offset
+                if offset == len(data):
+                    return broken
+                answer = await self.patch(path, offset, data[offset:])
+                assert answer.status in (204, 400, 409), answer
+            except (aiohttp.ClientError, OSError):
+                broken += 1
