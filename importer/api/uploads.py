@@ -129,8 +129,8 @@ class UploadRoutes:
             headers["Upload-Defer-Length"] = "1"
         else:
             headers["Upload-Length"] = str(upload.source.size)
-        if upload.metadata:
-            headers["Upload-Metadata"] = upload.metadata
+        if metadata := upload.asks[2]:
+            headers["Upload-Metadata"] = metadata
         return web.Response(headers=headers)
 
     async def _take(self, request: web.Request, upload: Upload) -> web.Response:

@@ -31,8 +31,8 @@ class Upload:
     is_new: bool
     """The image was made for this upload."""
 
-    metadata: str
-    """``Upload-Metadata`` as the client sent it."""
+    asks: tuple[ImageRequest, int | None, str]
+    """What it was made for: the image, the bytes of the whole if told, ``Upload-Metadata``."""
 
     client: str
     """Address that made it."""
@@ -44,6 +44,11 @@ class Upload:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _leash: asyncio.Timeout | None = None
     _newest: object = None
+
+    @property
+    def untouched(self) -> bool:
+        """Say whether no byte of it has ever come."""
+        return self.job.is_waiting_upload and not self.source.offset and self._newest is None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -101,12 +106,17 @@ class Uploads:
     ) -> Upload:
         """Name an image, or take one that waits for its bytes, and begin its import.
 
-        Raises TooManyUploads, and what `Images.upload` refuses.
+        One that was asked for in the same words and has no byte yet is returned as it is: its
+        client did not hear that it was made. Raises TooManyUploads, and what `Images.upload`
+        refuses.
         """
+        for upload in self._running():
+            if upload.untouched and upload.asks == (wanted, size, metadata):
+                return upload
         self._refuse_many(client)
         source = Resumable(size, self._settings.away)
         job, is_new = await self._images.begin_upload(wanted, source, source.ready)
-        upload = Upload(job, source, is_new, metadata, client)
+        upload = Upload(job, source, is_new, (wanted, size, metadata), client)
         self._uploads[upload.id] = upload
         return upload
 

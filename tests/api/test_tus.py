@@ -76,7 +76,7 @@ async def test_every_answer_says_tus_resumable(tus: Tus, disk: bytes) -> None:
     """Successes and refusals alike, those without a token too."""
     path = await tus.begun("disk", SIZE)
     answers = [
-        await tus.create("disk", SIZE),
+        await tus.create("disk", 1),
         await tus.head(path),
         await tus.head("/v1/uploads/unknown"),
         await tus.patch(path, 5, disk),
@@ -177,6 +177,16 @@ async def test_creation(tus: Tus) -> None:
     path = "/v1/" + answer.headers["Location"]
     assert (await tus.head(path)).headers["Upload-Metadata"] == says
     assert await tus.client.names() == {"my-disk": "Pending"}
+
+
+async def test_a_creation_whose_answer_was_lost(tus: Tus, disk: bytes) -> None:
+    """Asked for again in the same words it is the same upload, until a byte of it has come."""
+    path = await tus.begun("disk", SIZE)
+    assert await tus.begun("disk", SIZE) == path
+    assert (await tus.create("disk", SIZE - 1)).status == 409
+    assert (await tus.create("disk", SIZE, filename="other")).status == 409
+    assert (await tus.patch(path, 0, disk[:1])).status == 204
+    assert (await tus.create("disk", SIZE)).status == 409
 
 
 @pytest.mark.parametrize(
