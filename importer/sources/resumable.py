@@ -37,6 +37,11 @@ class Resumable:
         """Say whether the last byte was taken."""
         return self.offset == self.size
 
+    @property
+    def offered(self) -> bool:
+        """Say whether bytes are given that the import has not taken yet."""
+        return self._offered is not None
+
     def end_at(self, size: int) -> None:
         """Say how many bytes the whole has. Raises Conflict when that is known otherwise."""
         if self.size not in (None, size) or size < self.offset:
@@ -47,7 +52,7 @@ class Resumable:
 
     async def ready(self) -> None:
         """Wait for the first byte. Raises UploadIncomplete when the client stays away."""
-        while self._offered is None and not self.is_whole:
+        while not self.offered and not self.is_whole:
             await self._hear()
 
     async def open(self) -> Opened:

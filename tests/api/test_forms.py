@@ -17,6 +17,7 @@ from importer.stream.extent import Data, Extents, Zero
 from tests import images
 from tests.servers.gated import Gate, gated
 from tests.servers.running import Client, config, running
+from tests.servers.tus import Tus
 from tests.servers.web import WebServer
 
 MiB = 1 << 20
@@ -117,6 +118,21 @@ async def test_an_import_that_turns_out_shuffled_takes_the_other_road(
     async with WebServer(behind) as server:
         await client.fetch("disk", server.url(), format="raw", retries=0)
         image = await client.until("disk")
+    assert image["status"]["phase"] == "Ready", image
+    assert (image["status"]["plan"]["wire"], image["status"]["attempt"]) == ("as-is", 2)
+    assert images.same(behind, "qcow2", made(image), "raw")
+
+
+async def test_a_resumable_upload_that_turns_out_shuffled_is_sent_again(
+    client: Client, behind: Path
+) -> None:
+    """Its client is told to begin from 0, once; then the file is put down and converted."""
+    tus, content = Tus(client), behind.read_bytes()
+    path = await tus.begun("disk", len(content), format="raw")
+    assert (await tus.patch(path, 0, content)).status == 409
+    assert (await tus.head(path)).offset == 0
+    assert (await tus.patch(path, 0, content)).status == 204
+    image = await client.until("disk")
     assert image["status"]["phase"] == "Ready", image
     assert (image["status"]["plan"]["wire"], image["status"]["attempt"]) == ("as-is", 2)
     assert images.same(behind, "qcow2", made(image), "raw")

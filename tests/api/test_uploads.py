@@ -173,6 +173,23 @@ async def test_a_target_that_breaks_sets_the_offset_back(tmp_path: Path, disk: b
         assert (await client.image("disk"))["status"]["attempt"] == 2
 
 
+async def test_an_upload_without_a_byte_holds_no_worker(tmp_path: Path, disk: bytes) -> None:
+    """With one worker, an idle upload delays nobody; one that has begun keeps the next waiting."""
+    async with running(config(tmp_path / "data", jobs={"workers": 1})) as client:
+        tus = Tus(client)
+        await tus.begun("idle", len(disk))
+        first = await tus.begun("first", len(disk))
+        assert (await tus.patch(first, 0, disk[:MiB])).status == 204
+        second = await tus.begun("second", len(disk))
+        sending = asyncio.create_task(tus.patch(second, 0, disk))
+        await until(lambda: uploads(client, second).source.offered)
+        assert uploads(client, second).source.offset == 0
+        assert (await tus.patch(first, MiB, disk[MiB:])).status == 204
+        assert (await sending).status == 204
+        assert await made(client, "first") == disk
+        assert await made(client, "second") == disk
+
+
 @dataclass
 class Breaking:
     """Breaks the first write after its first chunk."""
