@@ -101,19 +101,20 @@ async def test_a_client_that_stays_away_has_failed(tmp_path: Path, disk: bytes) 
     """After [upload] away seconds only the image's record is left, and a new one may come."""
     async with running(config(tmp_path / "data", upload={"away": 0.3})) as client:
         tus = Tus(client)
-        path = await tus.begun("disk", len(disk))
-        assert (await tus.patch(path, 0, disk[: 2 * MiB])).status == 204
+        await tus.create("disk", len(disk), disk[: 2 * MiB])
         image = await client.until("disk", "Failed")
         assert image["status"]["error"]["slug"] == "upload-incomplete"
         assert client.files() == []
         idle = await tus.begun("idle", len(disk))
         await client.until("idle", "Failed")
         assert (await tus.patch(idle, 0, disk)).status == 400
+        await until(lambda: upload_is_forgotten(client, idle))
+        assert (await tus.patch(idle, 0, disk)).status == 404
+    async with running(config(tmp_path / "data")) as client:
+        tus = Tus(client)
         path = await tus.begun("disk", len(disk))
         assert (await tus.patch(path, 0, disk)).status == 204
         assert await made(client) == disk
-        await until(lambda: upload_is_forgotten(client, path))
-        assert (await tus.head(path)).status == 404
 
 
 async def test_a_cancelled_image_ends_its_upload(client: Client, disk: bytes) -> None:
