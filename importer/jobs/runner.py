@@ -40,6 +40,7 @@ from importer.sources import Source
 from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf, Tell, untold
 from importer.targets.classes import Classes
+from importer.targets.remote import one_line
 
 log = structlog.get_logger()
 
@@ -91,8 +92,8 @@ class Job:
         return is_upload and self.image.phase is Phase.PENDING
 
     def tell(self, doing: str, done: int | None = None, total: int | None = None) -> None:
-        """Hear what the target does."""
-        self.doing = Doing(doing, done, total)
+        """Hear what the target does; much of it are words of the cluster's objects."""
+        self.doing = Doing(one_line(doing), done, total)
 
 
 class Runner:
