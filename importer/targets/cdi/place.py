@@ -195,9 +195,17 @@ class DataVolumePlace:
         )
 
     async def _token(self) -> str:
-        """Return a new token; a pod that has died meanwhile has been followed by another."""
+        """Return a new token, after a look at what it opens.
+
+        A token is for a name: another's DataVolume that has taken ours would be overwritten. And a
+        pod that has died meanwhile has been followed by another.
+        """
+        space, name = self._order.namespace, self._order.name
+        found = await self._cluster.find(DATA_VOLUMES, space, name)
+        if found is None or found["metadata"]["uid"] != self._uid:
+            raise ObjectGone(f"{self._shown} is gone: somebody deleted it")
         await self._ended.note_pod(self._pod)
-        return await upload_token(self._cluster, self._order.namespace, self._order.name)
+        return await upload_token(self._cluster, space, name)
 
     @property
     def _is_file(self) -> bool:
