@@ -89,6 +89,30 @@ async def test_failed_is_not_waited_for(member: LonghornMember) -> None:
         await waiting(member)
 
 
+async def test_a_pod_that_failed_is_not_waited_for(member: LonghornMember) -> None:
+    """Nobody starts it again: why it ended comes out at once."""
+    make(member.fake, "starting")
+    pod(member.fake, phase="Failed", message="The node was low on resource: memory.")
+    with pytest.raises(TargetUnavailable, match="is Failed: The node was low on resource"):
+        await waiting(member)
+
+
+async def test_a_pod_that_ran_is_not_one_that_runs(member: LonghornMember) -> None:
+    """When its data source is ready at last, the pod must still be there."""
+    make(member.fake, "starting")
+    pod(member.fake, phase="Running")
+    ready = waiting(member)
+    await until(lambda: any("starts" in told for told in member.told))
+    member.fake.delete("pods", SPACE, "backing-image-ds-img")
+    pod(member.fake, phase="Pending")
+    await until(lambda: any("is Pending" in told for told in member.told))
+    member.fake.apply(KIND, SPACE, "img", {"status": {"currentState": "pending"}})
+    await until(lambda: len(member.fake.streams) == 1)  # the data source is looked at no more
+    assert not ready.done()
+    member.fake.apply("pods", SPACE, "backing-image-ds-img", {"status": {"phase": "Running"}})
+    await ready
+
+
 async def test_gone_is_not_waited_for(member: LonghornMember) -> None:
     """Nobody makes another one."""
     make(member.fake, "starting")
