@@ -61,7 +61,9 @@ class DataSource:
 
     def _is_ours(self, source: BackingImageDataSource) -> bool:
         """Whether it is not what is left of an earlier image of that name."""
-        return any(one.uid == self._owner for one in source.metadata.owner_references)
+        owners = source.metadata.owner_references
+        images = {one.uid for one in owners if one.kind == "BackingImage"}
+        return not images or self._owner in images
 
     def _takes(self, source: BackingImageDataSource) -> bool:
         state, message = source.status.current_state, source.status.message
