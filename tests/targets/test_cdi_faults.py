@@ -13,7 +13,6 @@ from importer.errors import (
     CallerError,
     ClusterUnavailable,
     CorruptImage,
-    ImporterError,
     NoSpace,
     NotInstalled,
     ObjectGone,

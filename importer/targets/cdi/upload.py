@@ -141,6 +141,11 @@ class Upload:
             return answers.page(who, answer)
         told = f"{who}: {self.proxy} answers {answer.status} {answer.words}"
         match answer.status:
+            case 401 if self._taken:
+                return TargetError(
+                    f"{told} after the body: something in front of it kept the body until the "
+                    "token was too old; turn its request buffering off, or let [cdi] url go round"
+                )
             case 401:
                 return TargetError(
                     f"{told}, also to a new token: are the clocks of CDI's apiserver and "
