@@ -375,9 +375,10 @@ async def test_a_proxy_answers_with_a_page(
         await assert_again(member, place, path)
 
 
-async def test_address_that_is_none(member: LonghornMember) -> None:
+@pytest.mark.parametrize("url", ["longhorn-backend:9500", "http://[bad", "http://", ""])
+async def test_address_that_is_none(member: LonghornMember, url: str) -> None:
     """It is refused before any image is made."""
-    settings = replace(member.settings, url="longhorn-backend:9500")
+    settings = replace(member.settings, url=url)
     with pytest.raises(CallerError, match=r"\[longhorn\] url"):
         BackingImageShelf(member.cluster, member.shelf._class, settings, lambda head: None)
 
