@@ -1,13 +1,14 @@
 """What goes wrong with CDI: each fault has its name, and nothing half-made stays."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from importer.errors import (
     CallerError,
@@ -24,6 +25,7 @@ from importer.errors import (
 )
 from importer.model import Format, ImageInfo
 from importer.targets import Place
+from importer.targets.cdi import proxy
 from importer.targets.cdi.shelf import CdiShelf
 from importer.targets.cdi.upload import Pace
 from importer.units import MiB
@@ -282,6 +284,31 @@ async def test_an_ingress_answers(
     with pytest.raises(kind, match=f"something in front of it answered {status}") as caught:
         await sent(place, path)
     assert type(caught.value) is kind
+    await assert_again(member, place, path)
+
+
+@dataclass
+class Buffering(Page):
+    """A proxy that takes the whole body before it asks CDI, which finds the token too old."""
+
+    status: int = 401
+    after: int | None = None
+
+    async def answer(
+        self,
+        request: web.Request,
+        behind: Callable[[web.Request], Awaitable[web.Response]],
+    ) -> web.Response:
+        await self._read(request)
+        return web.Response(status=401)
+
+
+async def test_a_proxy_that_buffers(member: CdiMember, path: Path) -> None:
+    """A new token would grow as old: the error says what to turn off."""
+    member.cdi.proxy.pages.append(Buffering())
+    place = member.place(order())
+    with pytest.raises(TargetError, match="kept the body until the token was too old"):
+        await sent(place, path)
     await assert_again(member, place, path)
 
 
@@ -545,6 +572,14 @@ async def test_insecure_is_loud(tmp_path: Path, path: Path) -> None:
         member.fake.delete("configmaps", "cdi", "cdi-uploadproxy-signer-bundle")
         await fill(member.place(order()), path)
         assert any("TLS is not verified" in told for told in member.told)
+
+
+async def test_without_any_url_it_is_the_service(member: CdiMember) -> None:
+    """CDI says nothing where no ingress leads in: its service is in its namespace."""
+    member.fake.apply("cdiconfigs", "", "config", {"status": {"uploadProxyURL": None}})
+    settings = replace(member.settings, namespace="harvester-system")
+    found = await proxy.find(member.cluster, settings)
+    assert str(found.url) == "https://cdi-uploadproxy.harvester-system.svc"
 
 
 async def test_url_from_settings_comes_first(member: CdiMember, path: Path) -> None:

@@ -6,6 +6,7 @@ Nothing is noted down on this side: the marks on the object are all that clean-u
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 
 import msgspec
 
@@ -35,6 +36,7 @@ from importer.targets.cdi import objects, proxy
 from importer.targets.cdi.body import Body
 from importer.targets.cdi.end import End
 from importer.targets.cdi.options import options
+from importer.targets.cdi.proxy import Proxy
 from importer.targets.cdi.ready import Ready
 from importer.targets.cdi.removal import delete, remove
 from importer.targets.cdi.upload import Pace, Upload
@@ -45,6 +47,16 @@ SLOWEST = 20 * MiB
 """Bytes of a disk a second that CDI's own work is given time for."""
 
 _PATHS = {"async": "/v1beta1/upload-async", "sync": "/v1beta1/upload"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is there once bytes can come."""
+
+    body: Body
+    proxy: Proxy
+    pod: str
+    end: End
 
 
 class DataVolumePlace:
@@ -69,9 +81,7 @@ class DataVolumePlace:
         self._uid = ""
         self._info = ImageInfo(format=Format.RAW)
         self._wire: Wire = "as-is"
-        self._body: Body | None = None
-        self._pod = ""
-        self._end: End | None = None
+        self._prepared: _Prepared | None = None
 
     async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
         """Make the DataVolume, and wait until its pod takes bytes.
@@ -85,26 +95,26 @@ class DataVolumePlace:
             )
         if self._settings.insecure:
             self._tell("the upload proxy's TLS is not verified ([cdi] insecure)")
-        self._info, self._wire, self._body = info, wire, Body(info, wire, size)
+        self._info, self._wire, body = info, wire, Body(info, wire, size)
+        to = await proxy.find(self._cluster, self._settings)
         made = await unbroken(self._made(info.virtual_size))
         self._uid = made["metadata"]["uid"]
         space, name = self._order.namespace, self._order.name
         ready = Ready(self._cluster, space, name, self._uid, self._tell, self._pace.quiet)
         await ready.takes_bytes(self._settings.prepare)
-        self._pod = ready.pod
-        is_file = self._body.is_file
-        self._end = End(self._cluster, space, name, self._uid, is_file, self._tell)
+        end = End(self._cluster, space, name, self._uid, body.is_file, self._tell)
+        self._prepared = _Prepared(body, to, ready.pod, end)
 
     async def write(self, chunks: Chunks) -> Written:
         """Send the bytes, a raw disk padded with zeros to whole sectors."""
-        body, end = self._sent
+        there = self._there
         async with Pipe(chunks) as path:
-            await body.through(path)
+            await there.body.through(path)
             try:
-                wire = await (await self._upload(body)).run(path.chunks)
+                wire = await self._upload(there).run(path.chunks)
             except TargetUnavailable as exc:
-                raise await self._explained(exc, end) from exc
-        return Written(body.size, body.data, wire)
+                raise await self._explained(exc, there.end) from exc
+        return Written(there.body.size, there.body.data, wire)
 
     async def fill(self, layout: Layout) -> Written:
         """Never asked for: CDI is not on this machine."""
@@ -112,7 +122,7 @@ class DataVolumePlace:
 
     async def finish(self) -> Finished:
         """Wait until CDI has made the volume, and given it to its claim."""
-        body, end = self._sent
+        body, end = self._there.body, self._there.end
         try:
             async with asyncio.timeout(self._patience):
                 await end.succeeded()
@@ -172,13 +182,13 @@ class DataVolumePlace:
 
     # --- the bytes
 
-    async def _upload(self, body: Body) -> Upload:
+    def _upload(self, there: _Prepared) -> Upload:
         return Upload(
-            proxy=await proxy.find(self._cluster, self._settings),
+            proxy=there.proxy,
             path=_PATHS[self._settings.upload],
             claim=f"{self._order.namespace}/{self._order.name}",
-            size=body.length,
-            as_is=body.is_file,
+            size=there.body.length,
+            as_is=there.body.is_file,
             token=self._token,
             tell=self._tell,
             pace=self._pace,
@@ -195,7 +205,7 @@ class DataVolumePlace:
         found = await self._cluster.find(DATA_VOLUMES, space, name)
         if found is None or found["metadata"]["uid"] != self._uid:
             raise ObjectGone(f"{self._shown} is gone: somebody deleted it")
-        await self._sent[1].note_pod(self._pod)
+        await self._there.end.note_pod(self._there.pod)
         return await upload_token(self._cluster, space, name)
 
     async def _explained(self, exc: TargetUnavailable, end: End) -> TargetError:
@@ -214,11 +224,10 @@ class DataVolumePlace:
     # --- CDI's work
 
     @property
-    def _sent(self) -> tuple[Body, End]:
-        """What goes there, and what is waited for then."""
-        if self._body is None or self._end is None:
+    def _there(self) -> _Prepared:
+        if self._prepared is None:
             raise ImporterError(f"{self._shown} was not prepared")
-        return self._body, self._end
+        return self._prepared
 
     @property
     def _patience(self) -> float:
