@@ -46,7 +46,6 @@ async def test_both_must_hold(member: LonghornMember) -> None:
     make(member.fake, "pending")
     pod(member.fake, phase="Pending")
     ready = waiting(member)
-    await member.fake.watched()
     await until(lambda: any("is Pending" in told for told in member.told))
     assert not ready.done()
     running = {"status": {"phase": "Running"}}
@@ -59,7 +58,7 @@ async def test_one_of_an_earlier_image_is_none(member: LonghornMember) -> None:
     make(member.fake, "failed", owner="theirs", message="long ago")
     pod(member.fake, phase="Running")
     ready = waiting(member)
-    await member.fake.watched()
+    await member.fake.watched(2)
     member.fake.delete(KIND, SPACE, "img")
     make(member.fake, "pending")
     await ready
@@ -118,7 +117,7 @@ async def test_gone_is_not_waited_for(member: LonghornMember) -> None:
     make(member.fake, "starting")
     pod(member.fake, phase="Running")
     ready = waiting(member)
-    await member.fake.watched()
+    await member.fake.watched(2)
     member.fake.delete(KIND, SPACE, "img")
     with pytest.raises(ObjectGone, match="somebody deleted the image"):
         await ready
