@@ -15,6 +15,7 @@ from importer.errors import (
     TargetBusy,
     TargetTimeout,
     UnsafeImage,
+    UnsupportedImage,
     VirtualSizeUnknown,
 )
 from importer.formats.encode.zstd_frame import zstd_frame
@@ -194,6 +195,18 @@ async def test_a_disk_that_is_a_file_of_its_own_is_refused(
     member.assert_clean()
 
 
+async def test_a_fixed_vhd_is_refused(member: CdiMember, tmp_path: Path) -> None:
+    """It looks raw until its last 512 bytes, which the guest must not find on its disk."""
+    path = images.make("vpc-fixed", tmp_path)
+    size = path.stat().st_size
+    place = member.place(order())
+    await place.prepare(ImageInfo(format=Format.RAW, virtual_size=size), "as-is", size)
+    with pytest.raises(UnsupportedImage, match="fixed VHD"):
+        await place.write(chunks(path))
+    await place.abort()
+    member.assert_clean()
+
+
 async def test_a_disk_of_unknown_size_is_refused(member: CdiMember) -> None:
     """The volume is made first, and nobody guesses."""
     with pytest.raises(VirtualSizeUnknown, match=r"give spec\.virtualSize"):
@@ -224,6 +237,20 @@ async def test_volumes_of_others_are_left_alone(member: CdiMember, path: Path) -
     await member.place(order("other")).abort()
     await member.place(order("mine")).abort()
     assert member.files() == ["theirs"]
+
+
+async def test_a_claim_that_outlived_its_volume(member: CdiMember, path: Path) -> None:
+    """It goes with the image; a copy of it, with copies of its marks, is somebody's disk."""
+    finished = await fill(member.place(order()), path)
+    labels = member.volumes[0]["metadata"]["labels"]
+    member.fake.delete("datavolumes", "default", "disk")
+    await member.fake.until_gone("persistentvolumeclaims", "default", "disk")
+    for name in ("disk", "restored"):
+        claim = {"metadata": {"name": name, "namespace": "default", "labels": labels}, "spec": {}}
+        member.fake.create("persistentvolumeclaims", claim)
+    await member.shelf.remove(order(), finished.placed)
+    left = member.fake.all("persistentvolumeclaims")
+    assert [one["metadata"]["name"] for one in left] == ["restored"]
 
 
 async def test_a_claim_of_somebody_else_has_the_name(member: CdiMember, path: Path) -> None:

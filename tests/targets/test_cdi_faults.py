@@ -565,6 +565,20 @@ async def test_no_ca_of_cdi(member: CdiMember, path: Path, pem: str) -> None:
     member.assert_clean()
 
 
+async def test_rights_that_are_not_needed(tmp_path: Path, path: Path) -> None:
+    """With the proxy and its CA in the settings, nothing of CDI's is read."""
+    async with cdi_member(tmp_path) as member:
+        for name in ("cdiconfigs", "configmaps"):
+            words = f'User "importer" cannot get resource "{name}"'
+            member.fake.fail(status=403, resource=name, message=words, times=9)
+        ca = str(tmp_path / "ca" / "ca.crt")
+        settings = replace(member.settings, url=member.cdi.url, ca=ca)
+        place = CdiShelf(member.cluster, member.shelf._class, settings).place(order())
+        await fill(place, path)
+        found = await proxy.find(member.cluster, member.settings)
+        assert str(found.url) == "https://cdi-uploadproxy.cdi.svc"
+
+
 async def test_insecure_is_loud(tmp_path: Path, path: Path) -> None:
     """It works, and every import says so."""
     settings = {"insecure": True}

@@ -3,7 +3,7 @@
 A raw disk that ends early would be a whole one to it.
 """
 
-from importer.errors import SizeMismatch
+from importer.errors import SizeMismatch, UnsupportedImage
 from importer.model import Format, ImageInfo, Wire
 from importer.stream.pipe import Chunks, Pipe
 from importer.stream.threads import in_thread
@@ -49,14 +49,20 @@ class Body:
 
     async def _exactly(self, chunks: Chunks) -> Chunks:
         """Let exactly as many bytes pass as were announced, and pad a disk to whole sectors."""
+        tail = b""
         async for chunk in chunks:
             self.size += len(chunk)
+            tail = (tail + chunk[-SECTOR:])[-SECTOR:]
             if self._due is not None and self.size > self._padded(self._due):
                 raise SizeMismatch(self._due, self.size)
             self.data += await in_thread(_count, chunk) if self._is_disk else len(chunk)
             yield chunk
         if self._due is not None and self._padded(self.size) != self._padded(self._due):
             raise SizeMismatch(self._due, self.size)
+        if self._is_disk and tail.startswith(b"conectix"):
+            raise UnsupportedImage(
+                "the file is a fixed VHD, which shows only at its end: convert it to raw or qcow2"
+            )
         if padding := self._padded(self.size) - self.size:
             yield bytes(padding)
 
