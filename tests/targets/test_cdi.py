@@ -22,8 +22,10 @@ from importer.formats.encode.zstd_frame import zstd_frame
 from importer.formats.read import raw
 from importer.model import Format, ImageInfo, Wire
 from importer.targets import Order
+from importer.targets.cdi.upload import Pace
 from importer.units import MiB
 from tests import images
+from tests.servers.kubernetes import Rule, used
 from tests.servers.replay import until
 from tests.targets.cdi import CdiMember, cdi_member
 from tests.targets.conftest import chunks, fill, look, order, prepare
@@ -153,6 +155,48 @@ async def test_few_requests_to_the_cluster(member: CdiMember, path: Path) -> Non
     assert len(member.fake.calls) < 30
     assert [age for age in member.cdi.proxy.token_ages if age > 30] == []
     member.assert_clean()
+
+
+EVERY = ("get", "list", "watch")
+RULES = [
+    Rule(("cdi.kubevirt.io",), ("datavolumes",), ("create", "delete", *EVERY)),
+    Rule(("",), ("persistentvolumeclaims",), ("delete", *EVERY)),
+    Rule(("",), ("pods",), EVERY),
+    Rule(("",), ("events",), ("list",)),
+    Rule(("upload.cdi.kubevirt.io",), ("uploadtokenrequests",), ("create",)),
+    Rule(("cdi.kubevirt.io",), ("cdiconfigs",), ("get",), ("config",)),
+    Rule(("storage.k8s.io",), ("storageclasses",), ("get",)),
+    Rule(("",), ("configmaps",), ("get",), ("cdi-uploadproxy-signer-bundle",), "cdi"),
+]
+"""What docs/cdi.md asks to grant."""
+
+
+async def test_these_rights_are_enough_and_none_too_many(tmp_path: Path, path: Path) -> None:
+    """With them an image is made through all that may happen, and every one of them is used."""
+    inside = [replace(rule, namespace="default") for rule in RULES[:5]]
+    async with cdi_member(tmp_path, rules=[*inside, *RULES[5:]], pace=Pace(quiet=0.01)) as member:
+        member.cdi.binding.clear()
+        filling = asyncio.create_task(fill(member.place(order()), path))
+        await until(lambda: ("", "persistentvolumeclaims", "watch") in used(member.fake.calls))
+        member.cdi.binding.set()
+        finished = await filling
+        labels = member.volumes[0]["metadata"]["labels"]
+        member.fake.delete("datavolumes", "default", "disk")
+        await member.fake.until_gone("persistentvolumeclaims", "default", "disk")
+        outlived = {"name": "disk", "namespace": "default", "labels": labels}
+        member.fake.create("persistentvolumeclaims", {"metadata": outlived, "spec": {}})
+        await member.shelf.remove(order(), finished.placed)
+        member.cdi.scheduling.clear()
+        preparing = asyncio.create_task(prepare(member.place(order()), path))
+        await until(lambda: any(one.resource == "events" for one in member.fake.calls))
+        member.cdi.scheduling.set()
+        await preparing
+        await member.place(order()).abort()
+        calls = member.fake.calls
+    read = ("storage.k8s.io", "storageclasses", "get")  # before any image
+    assert used(calls) | {read} == {
+        (rule.groups[0], rule.resources[0], verb) for rule in RULES for verb in rule.verbs
+    }
 
 
 async def test_people_are_told_what_cdi_does(member: CdiMember, tmp_path: Path) -> None:
