@@ -15,14 +15,17 @@ from importer.errors import (
     TargetBusy,
     TargetTimeout,
     UnsafeImage,
+    UnsupportedImage,
     VirtualSizeUnknown,
 )
 from importer.formats.encode.zstd_frame import zstd_frame
 from importer.formats.read import raw
 from importer.model import Format, ImageInfo, Wire
 from importer.targets import Order
+from importer.targets.cdi.upload import Pace
 from importer.units import MiB
 from tests import images
+from tests.servers.kubernetes import Rule, used
 from tests.servers.replay import until
 from tests.targets.cdi import CdiMember, cdi_member
 from tests.targets.conftest import chunks, fill, look, order, prepare
@@ -154,6 +157,48 @@ async def test_few_requests_to_the_cluster(member: CdiMember, path: Path) -> Non
     member.assert_clean()
 
 
+EVERY = ("get", "list", "watch")
+RULES = [
+    Rule(("cdi.kubevirt.io",), ("datavolumes",), ("create", "delete", *EVERY)),
+    Rule(("",), ("persistentvolumeclaims",), ("delete", *EVERY)),
+    Rule(("",), ("pods",), EVERY),
+    Rule(("",), ("events",), ("list",)),
+    Rule(("upload.cdi.kubevirt.io",), ("uploadtokenrequests",), ("create",)),
+    Rule(("cdi.kubevirt.io",), ("cdiconfigs",), ("get",), ("config",)),
+    Rule(("storage.k8s.io",), ("storageclasses",), ("get",)),
+    Rule(("",), ("configmaps",), ("get",), ("cdi-uploadproxy-signer-bundle",), "cdi"),
+]
+"""What docs/cdi.md asks to grant."""
+
+
+async def test_these_rights_are_enough_and_none_too_many(tmp_path: Path, path: Path) -> None:
+    """With them an image is made through all that may happen, and every one of them is used."""
+    inside = [replace(rule, namespace="default") for rule in RULES[:5]]
+    async with cdi_member(tmp_path, rules=[*inside, *RULES[5:]], pace=Pace(quiet=0.01)) as member:
+        member.cdi.binding.clear()
+        filling = asyncio.create_task(fill(member.place(order()), path))
+        await until(lambda: ("", "persistentvolumeclaims", "watch") in used(member.fake.calls))
+        member.cdi.binding.set()
+        finished = await filling
+        labels = member.volumes[0]["metadata"]["labels"]
+        member.fake.delete("datavolumes", "default", "disk")
+        await member.fake.until_gone("persistentvolumeclaims", "default", "disk")
+        outlived = {"name": "disk", "namespace": "default", "labels": labels}
+        member.fake.create("persistentvolumeclaims", {"metadata": outlived, "spec": {}})
+        await member.shelf.remove(order(), finished.placed)
+        member.cdi.scheduling.clear()
+        preparing = asyncio.create_task(prepare(member.place(order()), path))
+        await until(lambda: any(one.resource == "events" for one in member.fake.calls))
+        member.cdi.scheduling.set()
+        await preparing
+        await member.place(order()).abort()
+        calls = member.fake.calls
+    read = ("storage.k8s.io", "storageclasses", "get")  # before any image
+    assert used(calls) | {read} == {
+        (rule.groups[0], rule.resources[0], verb) for rule in RULES for verb in rule.verbs
+    }
+
+
 async def test_people_are_told_what_cdi_does(member: CdiMember, tmp_path: Path) -> None:
     """What is waited for is told: the pod, the convert, the rebind."""
     path = images.make("qcow2", tmp_path)
@@ -194,6 +239,18 @@ async def test_a_disk_that_is_a_file_of_its_own_is_refused(
     member.assert_clean()
 
 
+async def test_a_fixed_vhd_is_refused(member: CdiMember, tmp_path: Path) -> None:
+    """It looks raw until its last 512 bytes, which the guest must not find on its disk."""
+    path = images.make("vpc-fixed", tmp_path)
+    size = path.stat().st_size
+    place = member.place(order())
+    await place.prepare(ImageInfo(format=Format.RAW, virtual_size=size), "as-is", size)
+    with pytest.raises(UnsupportedImage, match="fixed VHD"):
+        await place.write(chunks(path))
+    await place.abort()
+    member.assert_clean()
+
+
 async def test_a_disk_of_unknown_size_is_refused(member: CdiMember) -> None:
     """The volume is made first, and nobody guesses."""
     with pytest.raises(VirtualSizeUnknown, match=r"give spec\.virtualSize"):
@@ -224,6 +281,20 @@ async def test_volumes_of_others_are_left_alone(member: CdiMember, path: Path) -
     await member.place(order("other")).abort()
     await member.place(order("mine")).abort()
     assert member.files() == ["theirs"]
+
+
+async def test_a_claim_that_outlived_its_volume(member: CdiMember, path: Path) -> None:
+    """It goes with the image; a copy of it, with copies of its marks, is somebody's disk."""
+    finished = await fill(member.place(order()), path)
+    labels = member.volumes[0]["metadata"]["labels"]
+    member.fake.delete("datavolumes", "default", "disk")
+    await member.fake.until_gone("persistentvolumeclaims", "default", "disk")
+    for name in ("disk", "restored"):
+        claim = {"metadata": {"name": name, "namespace": "default", "labels": labels}, "spec": {}}
+        member.fake.create("persistentvolumeclaims", claim)
+    await member.shelf.remove(order(), finished.placed)
+    left = member.fake.all("persistentvolumeclaims")
+    assert [one["metadata"]["name"] for one in left] == ["restored"]
 
 
 async def test_a_claim_of_somebody_else_has_the_name(member: CdiMember, path: Path) -> None:
