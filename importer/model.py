@@ -413,6 +413,12 @@ class StorageClass(_Struct, frozen=True, kw_only=True):
     hashes: bool = False
     """It reads all that it got once more before the image is ready."""
 
+    exact: bool = False
+    """It must know how many bytes will come before the first of them."""
+
+    libqcow: bool = False
+    """It reads qcow2 files with libqcow, which knows less of the format than QEMU does."""
+
     rates: Rates = Rates()
     """What plans reckon with: defaults of the backend, then learnt from finished imports."""
 

@@ -201,6 +201,8 @@ def _accepted(accepts: Accepts) -> dict[str, Any]:
         "stores": tuple(known for known in get_args(WantedFormat) if known in accepts.stores),
         "converts": accepts.converts,
         "hashes": accepts.hashes,
+        "exact": accepts.exact,
+        "libqcow": accepts.libqcow,
     }
 
 

@@ -15,7 +15,7 @@ from importer.formats.read.passing import Held, begin_in_order
 from importer.jobs.cargo import Cargo
 from importer.jobs.spool import Spool, Spooled
 from importer.model import Compression, Format, ImageInfo, Plan, Rates
-from importer.plan import Reach, Subject, choose, choose_spool
+from importer.plan import SPOOLED, Reach, Subject, from_disk, road
 from importer.stream.ahead import ahead
 from importer.stream.extent import Extents, located
 from importer.stream.pipe import Chunks, Pipe
@@ -23,9 +23,6 @@ from importer.targets import Accepts
 from importer.units import SECTOR
 
 _RAW = (Format.RAW, Format.ISO)
-_SPOOLED = Reach(can_seek=True, spooled=True)
-_ONCE = "it is sent once, and only its end tells whether all of it is in order"
-_TABLES = "whether Longhorn reads it right shows only in all of its tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +40,11 @@ class Outbound:
         self, path: Pipe, info: ImageInfo, found: Compression | None, subject: Subject, reach: Reach
     ) -> Cargo:
         """Return what is sent for the file that comes on *path*, its compression *found* undone."""
-        if self.accepts.libqcow and subject.format is Format.QCOW2:
-            subject = replace(subject, unfit=_TABLES)
-        if self.once and subject.format is Format.QCOW2 and not reach.shuffled:
-            reach = replace(reach, shuffled=_ONCE)
-        choice, spools = choose_spool(subject, reach, self.accepts, self.rates)
-        if reach.shuffled and info.format in _RAW:
-            spools = True
-        cargo = Cargo(info, found, choice.plan, subject, reach, choice.plan.wire)
+        begun = road(subject, reach, self.accepts, self.rates, once=self.once)
+        subject, reach, plan = begun.subject, begun.reach, begun.choice.plan
+        cargo = Cargo(info, found, plan, subject, reach, plan.wire)
         path.through(ahead)
-        if spools:
+        if begun.spools:
             spooled = await self.spool.put(self.uid, path.chunks, info.format)
             told = msgspec.structs.replace(
                 info, format=spooled.came, virtual_size=spooled.info.virtual_size
@@ -100,13 +92,12 @@ class Outbound:
             spooled.survey.sizes,
             spooled.unfit if self.accepts.libqcow else "",
         )
-        plan = choose(subject, _SPOOLED, self.accepts, self.rates).plan
-        why = f"put down by the service first, to know its map; {plan.why}"
+        plan = from_disk(subject, self.accepts, self.rates).plan
         cargo = replace(
             cargo,
-            plan=msgspec.structs.replace(plan, why=why),
+            plan=plan,
             subject=subject,
-            reach=_SPOOLED,
+            reach=SPOOLED,
             wire=plan.wire,
             sent=info,
             spooled=True,
