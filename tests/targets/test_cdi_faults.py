@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -235,8 +236,11 @@ async def test_clocks_differ_by_minutes(member: CdiMember, path: Path, skew: flo
 
 async def test_our_own_clock_does_not_matter(member: CdiMember, path: Path) -> None:
     """The cluster's clocks agree and are five minutes ahead of ours."""
-    member.fake.store.ahead = member.cdi.proxy.skew = 300.0
-    await fill(member.place(order()), path)
+    member.fake.store.skew, member.cdi.proxy.skew = timedelta(seconds=300), 300.0
+    finished = await fill(member.place(order()), path)
+    made, format = member.image(finished, path.parent)
+    assert images.same(made, format, path, "raw")
+    assert [age for age in member.cdi.proxy.token_ages if age > 30] == []
 
 
 async def test_proxy_is_busy(member: CdiMember, path: Path) -> None:
