@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.servers.page import Page
 from tests.servers.replay import until
 from tests.targets.cdi import CdiMember, cdi_member
 from tests.targets.conftest import chunks, fill, look, order, prepare
+from tests.targets.longhorn import skip
 
 WHERE = ("default", "disk")
 
@@ -234,8 +236,11 @@ async def test_clocks_differ_by_minutes(member: CdiMember, path: Path, skew: flo
 
 async def test_our_own_clock_does_not_matter(member: CdiMember, path: Path) -> None:
     """The cluster's clocks agree and are five minutes ahead of ours."""
-    member.fake.store.ahead = member.cdi.proxy.skew = 300.0
-    await fill(member.place(order()), path)
+    member.fake.store.skew, member.cdi.proxy.skew = timedelta(seconds=300), 300.0
+    finished = await fill(member.place(order()), path)
+    made, format = member.image(finished, path.parent)
+    assert images.same(made, format, path, "raw")
+    assert [age for age in member.cdi.proxy.token_ages if age > 30] == []
 
 
 async def test_proxy_is_busy(member: CdiMember, path: Path) -> None:
@@ -326,6 +331,21 @@ async def test_another_length_than_announced(member: CdiMember, path: Path, chan
     await assert_again(member, place, path)
 
 
+async def test_nothing_comes(member: CdiMember) -> None:
+    """An image without a byte, of unknown length, is none."""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        for never in ():
+            yield never
+
+    place = member.place(order())
+    await place.prepare(ImageInfo(format=Format.QCOW2, virtual_size=MiB))
+    with pytest.raises(CorruptImage, match="not a byte came"):
+        await place.write(nothing())
+    await place.abort()
+    member.assert_clean()
+
+
 async def test_source_breaks(member: CdiMember, path: Path) -> None:
     """Its error comes out as it is."""
 
@@ -352,14 +372,21 @@ STUCK: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "words"), STUCK, ids=[next(iter(one)) for one, _ in STUCK])
-async def test_stuck(tmp_path: Path, path: Path, fields: dict[str, Any], words: str) -> None:
+async def test_stuck(
+    tmp_path: Path,
+    path: Path,
+    fields: dict[str, Any],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The cluster's own reason is told while it is waited for, and is the error's at the end."""
-    settings = {"prepare": 0.5}
-    async with cdi_member(tmp_path, settings=settings, pace=Pace(quiet=0.05), **fields) as member:
+    async with cdi_member(tmp_path, pace=Pace(quiet=0.05), **fields) as member:
         place = member.place(order())
-        with pytest.raises(TargetTimeout, match=rf"takes no bytes after 0\.5 s: .*{words}"):
-            await prepare(place, path)
-        assert any(words in told for told in member.told)
+        preparing = asyncio.create_task(prepare(place, path))
+        await until(lambda: any(words in told for told in member.told))
+        skip(301, monkeypatch)
+        with pytest.raises(TargetTimeout, match=rf"takes no bytes after 300 s: .*{words}"):
+            await preparing
         assert len(member.fake.calls) < 40
         member.cdi.scheduling.set()
         await place.abort()
@@ -457,18 +484,21 @@ async def test_claim_loses_its_volume(member: CdiMember, qcow2: Path) -> None:
     member.assert_clean()
 
 
-async def test_convert_takes_for_ever(tmp_path: Path, qcow2: Path) -> None:
+async def test_convert_takes_for_ever(
+    member: CdiMember, qcow2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CDI's own work has its limit, which grows with the disk."""
-    settings = {"finish": -8 / 20 + 0.3}
-    async with cdi_member(tmp_path, settings=settings) as member:
-        place = member.place(order())
-        await prepare(place, qcow2)
-        member.cdi.server(*WHERE).converting.clear()
-        await place.write(chunks(qcow2))
-        with pytest.raises(TargetTimeout, match=r"not done 0\.3 s after its last byte"):
-            await place.finish()
-        await place.abort()
-        member.assert_clean()
+    place = member.place(order())
+    await prepare(place, qcow2)
+    member.cdi.server(*WHERE).converting.clear()
+    await place.write(chunks(qcow2))
+    finishing = asyncio.create_task(place.finish())
+    await until(lambda: any("converts" in told for told in member.told))
+    skip(601, monkeypatch)
+    with pytest.raises(TargetTimeout, match=r"not done 600\.4 s after its last byte"):
+        await finishing
+    await place.abort()
+    member.assert_clean()
 
 
 # --- the API server

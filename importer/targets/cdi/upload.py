@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from importer.errors import ImporterError, ObjectGone, TargetError, TargetUnavailable
+from importer.errors import CorruptImage, ImporterError, ObjectGone, TargetError, TargetUnavailable
 from importer.kube.patience import Patience
 from importer.stream.pipe import Chunks
 from importer.targets import Tell
@@ -73,7 +73,9 @@ class Upload:
 
         Raises TargetUnavailable, TargetError, NoSpace, CorruptImage, and what *pieces* raise.
         """
-        self._held = [await anext(pieces)]
+        if (first := await anext(pieces, None)) is None:
+            raise CorruptImage(f"upload into {self.claim}: not a byte came")
+        self._held = [first]
         patience, renewed = Patience(self.pace.busy), False
         while (answer := await self._once(pieces)).status != 200:
             if self._taken or answer.is_page:
