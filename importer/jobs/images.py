@@ -230,3 +230,7 @@ def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
     ):
         if asked is not None and asked != has:
             raise CallerError(f"{field} is {asked} here, but image {image.name} has {has}")
+    if wanted.target and wanted.target != image.spec.target:
+        raise CallerError(
+            f"target is {wanted.target} here, but image {image.name} has {image.spec.target}"
+        )

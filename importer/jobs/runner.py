@@ -319,6 +319,7 @@ class Runner:
             self._config.limits,
             self._room,
             Reach(shuffled=job.shuffled),
+            job.image.spec.virtual_size,
             None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )
 
