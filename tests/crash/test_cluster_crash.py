@@ -76,8 +76,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """A raw disk."""
-    return images.raw(tmp_path / "disk.raw", 8 * MiB, 4 * MiB)
+    """A qcow2: put down by the service for Longhorn, converted by CDI."""
+    images.raw(tmp_path / "disk.raw", 8 * MiB, 4 * MiB)
+    return images.make("qcow2", tmp_path)
 
 
 def wanted(url: str, place: str, name: str = "disk") -> dict[str, Any]:
@@ -95,7 +96,7 @@ async def is_whole(client: Client, cluster: Site, disk: Path, place: str) -> Non
     image = await client.until("disk")
     assert image["status"]["phase"] == "Ready", image["status"]
     both = Both(client, cluster, disk.parent)
-    assert images.same(disk, "raw", *both.made(image))
+    assert images.same(disk, "qcow2", *both.made(image))
     assert counted(cluster) == WHOLE[place]
     assert not any((client.data / "spool").glob("*"))
 
