@@ -113,7 +113,7 @@ class Images:
             await self._forget(image, is_new)
             raise
         if job.error:
-            await self._forget(job.image, is_new)
+            await self._forget(job.image, is_new and not job.left)
             raise job.error
         return job.image
 

@@ -182,13 +182,21 @@ def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass)
 def _foretold(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:
     """Return what the import of *subject* will choose, which at first knows its head alone."""
     begun = road(replace(subject, data=None, sizes={}, unfit=""), reach, accepts, rates)
-    if not begun.spools or subject.compression:
+    if not begun.spools:
         return begun.choice
+    if subject.compression:
+        return _unsure(begun.choice)
     if subject.format in READ:
         laid = replace(subject, size=subject.size or subject.virtual_size)
     else:
         laid = replace(subject, format=Format.RAW, size=subject.virtual_size, unfit="")
-    return _put_down(choose(laid, SPOOLED, accepts, rates), laid)
+    choice = _put_down(choose(laid, SPOOLED, accepts, rates), laid)
+    return choice if subject.sizes else _unsure(choice)
+
+
+def _unsure(choice: Choice) -> Choice:
+    """Return *choice* without its bytes: another may be made once the file lies there."""
+    return replace(choice, plan=msgspec.structs.replace(choice.plan, bytes=None))
 
 
 def place_named(places: Sequence[StorageClass], name: str | None) -> StorageClass:
