@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from importer.config import apply
 from tests import images
 from tests.api.test_cluster import Both, settings
+from tests.servers.kubernetes import Fault
 from tests.servers.running import Client, running
 from tests.servers.site import Site, site
 from tests.servers.web import WebServer
@@ -209,3 +211,53 @@ async def test_somebody_deletes_the_object_of_an_image(
     assert both.left() == []
     await both.client.fetch("disk", source.url(), storageClass=place)
     await is_whole(both)
+
+
+# --- nothing is forgotten
+
+
+@pytest.fixture
+async def stuck(tmp_path: Path) -> AsyncIterator[tuple[Both, Fault]]:
+    """A service beside a cluster whose API server, until the fault is over, deletes nothing."""
+    async with site(tmp_path / "site") as cluster:
+        ours = settings(tmp_path / "data", cluster)
+        async with running(apply(ours, {"kubernetes": {"patience": 0.05}})) as client:
+            fault = cluster.kubernetes.fail(status=500, verb="delete", times=1000)
+            yield Both(client, cluster, tmp_path), fault
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_cancelled_image_stays_until_its_object_is_gone(
+    stuck: tuple[Both, Fault], source: WebServer, place: str
+) -> None:
+    """While something is left of it, deleting it is an error, and can be asked for again."""
+    both, fault = stuck
+    gates(both.site, place)["Preparing"].clear()
+    await both.client.fetch("disk", source.url(), storageClass=place)
+    await held(both, place, "Preparing")
+    assert (await both.client.ask("POST", "/v1/images/disk/cancel"))[0] == 200
+    status, answer = await both.client.ask("DELETE", "/v1/images/disk")
+    assert (status, answer["error"]["slug"]) == (503, "cluster-unavailable")
+    assert await both.client.names() == {"disk": "Cancelled"}
+    await goes(both, fault)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_an_upload_that_failed_stays_until_its_object_is_gone(
+    stuck: tuple[Both, Fault], place: str
+) -> None:
+    """Its image is not forgotten as others are whose upload has failed."""
+    both, fault = stuck
+    wrong = {"storageClass": place, "checksum": f"md5:{'0' * 32}"}
+    status, answer = await both.client.put("disk", bytes(MiB), **wrong)
+    assert (status, answer["error"]["slug"]) == (422, "checksum-mismatch")
+    assert await both.client.names() == {"disk": "Failed"}
+    await goes(both, fault)
+
+
+async def goes(both: Both, fault: Fault) -> None:
+    """Assert that something is left of the image, and nothing once it can be deleted."""
+    assert both.left() != []
+    fault.times = 0
+    assert (await both.client.ask("DELETE", "/v1/images/disk"))[0] == 204
+    assert both.left() == []
