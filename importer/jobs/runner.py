@@ -133,7 +133,7 @@ class Runner:
         for record in await self._store.all():
             try:
                 await self._recover(record)
-            except ImporterError:  # of one image, as its class being configured no more
+            except (ImporterError, OSError):  # of one image, as its class being configured no more
                 log.exception("an image cannot be taken up", image=record.image.name)
         self._ticker = asyncio.create_task(self._tick())
 
