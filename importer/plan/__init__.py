@@ -166,8 +166,10 @@ def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass)
     Of *subject*, all is told that is known, also what its import learns only on its way.
     """
     accepts = accepted(place)
-    if reach.here or "raw" in accepts.wires:
+    if "raw" in accepts.wires:
         choice = choose(subject, reach, accepts, place.rates)
+    elif reach.here:
+        choice = _sent_on(subject, reach, accepts, place.rates)
     else:
         choice = _foretold(subject, reach, accepts, place.rates)
     return PlanReport(
@@ -177,6 +179,20 @@ def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass)
         plan=choice.plan,
         candidates=choice.candidates,
     )
+
+
+def _sent_on(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:
+    """Return what a client sends of *subject*: what no form is for, the service makes one of."""
+    try:
+        return choose(subject, reach, accepts, rates)
+    except UnsupportedImage:
+        then = road(subject, Reach(), accepts, rates, once=True).choice.plan
+    case = Case(subject, reach, accepts, rates)
+    others = (Candidate(wire=wire, why_not=why_not(case, wire)) for wire in _SIMPLEST_FIRST[1:])
+    sent = Candidate(wire="as-is", bytes=subject.size, seconds=then.seconds)
+    why = f"the service takes it as it is, and sends it on as {then.wire}: {then.why}"
+    plan = Plan(wire="as-is", why=why, bytes=subject.size, seconds=then.seconds)
+    return Choice(plan, (sent, *others))
 
 
 def _foretold(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:

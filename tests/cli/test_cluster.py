@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from importer.cli.access import Access
+from importer.cli.client import Client as CliClient
 from importer.cli.exits import Refused
+from importer.cli.plan import plan_file
+from importer.cli.session import Session
+from importer.config import Limits
+from importer.config import QemuImg as QemuImgSettings
 from importer.errors import UnsupportedImage
+from importer.formats.inspect import inspect_readable
+from importer.formats.qemu_img import QemuImg
 from importer.model import WantedFormat, Wire
+from importer.stream.readable import FileReadable
 from tests import images
 from tests.api.test_cluster import Both, settings
 from tests.cli.command import Ran, importer
@@ -72,6 +81,14 @@ async def command(both: Both, *words: str | Path) -> Ran:
     return await importer(*map(str, words), *where(both))
 
 
+async def planned(both: Both, path: Path, place: str, wanted: WantedFormat | None) -> Wire:
+    """Return what ``importer plan`` says of *path*."""
+    async with CliClient(Access(both.client.base, data=both.client.data)) as client:
+        session = Session(client, as_json=False, namespace=None)
+        info = await inspect_readable(FileReadable(path), QemuImg(QemuImgSettings()), Limits())
+        return (await plan_file(session, path, info, place, wanted)).plan.wire
+
+
 @pytest.mark.parametrize(("place", "kind", "wanted", "sent", "wire"), FORMS)
 async def test_what_is_sent_is_taken(
     both: Both,
@@ -83,8 +100,10 @@ async def test_what_is_sent_is_taken(
     sent: Wire,
     wire: Wire,
 ) -> None:
-    """Whatever form the client chooses, the class gets the same disk, and tells of the file."""
+    """Whatever form the client plans and sends, the class gets the same disk, and tells of the
+    file."""
     path, disk, format = made(kind, tmp_path)
+    assert await planned(both, path, place, wanted) == sent
     await upload(both.client, path, storage_class=place, format=wanted)
     image = await both.client.image("disk")
     status = image["status"]
