@@ -213,6 +213,24 @@ async def test_somebody_deletes_the_object_of_an_image(
     await is_whole(both)
 
 
+async def test_a_volume_that_is_deleted_amid_its_conversion(both: Both, tmp_path: Path) -> None:
+    """It takes its pod with it: what is told is that somebody deleted it, not that the pod went."""
+    images.raw(tmp_path / "disk.raw", 8 * MiB, 4 * MiB)
+    async with WebServer(images.make("qcow2", tmp_path), stall_after=2 * MiB) as server:
+        await both.client.fetch("disk", server.url(), storageClass="longhorn-v2", retries=0)
+        await server.stalled.wait()
+        await both.client.until("disk", "Transferring")
+        both.site.cdi.server("default", "disk").converting.clear()
+        server.released.set()
+        await both.client.until("disk", "Processing")
+    await both.site.kubernetes.watched()
+    news = {"status": {"progress": "50.0%"}}
+    both.site.kubernetes.apply("datavolumes", "default", "disk", news)
+    take_away(both.site)
+    image = await both.client.until("disk")
+    assert error(image)["slug"] == "object-gone", error(image)
+
+
 # --- nothing is forgotten
 
 

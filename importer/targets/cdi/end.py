@@ -66,9 +66,10 @@ class End:
         pod = await self._pod()
         if pod and pod.metadata.uid == self._pod_uid and not _has_ended_badly(pod):
             return False
-        # Pods go when they are through, too, and what we hold may be a moment old.
+        # Pods go when they are through, too, and with their DataVolume, which is told by its own
+        # end; what we hold may be a moment old.
         found = await self._cluster.find(DATA_VOLUMES, self._namespace, self._name)
-        return found is None or view(DataVolume, found).status.phase != "Succeeded"
+        return found is not None and view(DataVolume, found).status.phase != "Succeeded"
 
     async def _pod(self) -> Pod | None:
         found = await self._cluster.find(PODS, self._namespace, self._pod_name)
