@@ -66,8 +66,9 @@ async def is_whole(both: Both, client: Client | None = None) -> None:
 
 
 async def restart(cluster: Site) -> None:
-    await cluster.api.stop()
-    await cluster.api.start()
+    """Break what is open, and what comes next: as a server that is away for a moment."""
+    cluster.kubernetes.fail(do="close", times=3)
+    cluster.kubernetes.cut_watches()
 
 
 async def forget(cluster: Site) -> None:
