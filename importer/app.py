@@ -30,7 +30,7 @@ from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
 from importer.formats.recognise import refuse_nested
-from importer.formats.survey import data_of
+from importer.formats.survey import Far, far
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
@@ -85,11 +85,11 @@ class _Remotes:
         """Return what the image is, moving only its head."""
         return await self._looked_at(await self._probe(source))
 
-    async def survey(self, source: Remote) -> tuple[ImageInfo, int | None]:
-        """Return the same, and how many bytes of its disk are data where a map tells."""
+    async def survey(self, source: Remote, libqcow: bool) -> Far:
+        """Return the same, and what its map tells where it has one."""
         probe = await self._probe(source)
         info = await self._looked_at(probe)
-        return info, await data_of(probe.readable, info) if probe.readable else None
+        return await far(info, probe.head, probe.readable, libqcow=libqcow)
 
     def opened(self, record: Record) -> Source:
         """Return the source of an image's record."""

@@ -268,8 +268,8 @@ class Cdi:
     """Images as DataVolumes of CDI: every class but Longhorn v1's."""
 
     url: str = ""
-    """CDI's upload proxy, which takes the bytes. Empty: as CDI's own configuration says (CDIConfig),
-    else the service ``cdi-uploadproxy`` in `namespace`."""
+    """CDI's upload proxy, which takes the bytes. Empty: as CDI's own configuration says
+    (CDIConfig), else the service ``cdi-uploadproxy`` in `namespace`."""
 
     namespace: str = "cdi"
     """Where CDI is; ``harvester-system`` in Harvester."""
@@ -283,8 +283,9 @@ class Cdi:
     import says so."""
 
     upload: str = "async"
-    """async or sync, when the proxy answers: ``async`` once it has all bytes, and what goes wrong later is seen on
-    the DataVolume; ``sync`` after CDI has converted too, which proxies on the way may not await."""
+    """async or sync, when the proxy answers: ``async`` once it has all bytes, and what goes wrong
+    later is seen on the DataVolume; ``sync`` after CDI has converted too, which proxies on the way
+    may not await."""
 
     prepare: float = 300.0
     """Seconds until a DataVolume has its volume and pod, and takes bytes."""

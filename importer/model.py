@@ -34,6 +34,9 @@ class Phase(StrEnum):
 RUNNING = frozenset({Phase.INSPECTING, Phase.PREPARING, Phase.TRANSFERRING, Phase.PROCESSING})
 """A worker holds the image. After a crash these are queued again."""
 
+AT_TARGET = frozenset({Phase.PREPARING, Phase.PROCESSING})
+"""The target works by itself, or waits."""
+
 OVER = frozenset({Phase.READY, Phase.FAILED, Phase.CANCELLED})
 """Nothing moves any more without somebody asking for it."""
 
@@ -195,7 +198,8 @@ class Spec(_Struct, frozen=True, kw_only=True):
 
 
 class Progress(_Struct, frozen=True, kw_only=True):
-    """How far the current phase is."""
+    """How far the current phase is: bytes while they flow, and what the target counts (bytes or
+    percent) while it prepares or processes."""
 
     done: Size = 0
     total: Size | None = None
@@ -408,6 +412,12 @@ class StorageClass(_Struct, frozen=True, kw_only=True):
 
     hashes: bool = False
     """It reads all that it got once more before the image is ready."""
+
+    exact: bool = False
+    """It must know how many bytes will come before the first of them."""
+
+    libqcow: bool = False
+    """It reads qcow2 files with libqcow, which knows less of the format than QEMU does."""
 
     rates: Rates = Rates()
     """What plans reckon with: defaults of the backend, then learnt from finished imports."""

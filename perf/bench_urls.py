@@ -3,12 +3,14 @@
 Source: perf/files.py on loopback, as slow as each question needs. Target: nothing, or a directory.
 
 * a server that gives each connection 40 MB/s: seconds over one connection to seconds over four
-* a server that takes 100 ms for each request, to the same without: seconds, nothing at the end
+* a server that takes 100 ms for each request, to the same without: rates, nothing at the end. Of
+  4 GiB: before the bytes flow two answers are waited for, 0.2 s whatever the size
 * a whole import into a directory with its sha256, to ``curl -o`` of the same file: seconds
 * four such imports at once: the service's peak RSS
 """
 
 import asyncio
+import os
 import subprocess
 import tempfile
 import time
@@ -75,6 +77,13 @@ async def connections(folder: Path, size: int, runs: int) -> dict[str, Any]:
     return figure("urls", "ratio", ratios(*taken), what=what, size=size)
 
 
+def holes(path: Path, size: int) -> Path:
+    """Make a file of *size* zeros that takes no room."""
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
 async def latency(folder: Path, name: str, runs: int) -> dict[str, Any]:
     """Measure what 100 ms a request cost."""
     size = (folder / name).stat().st_size
@@ -120,7 +129,7 @@ async def main(smoke: bool) -> list[dict[str, Any]]:
         dense, *_ = await asyncio.to_thread(contents, folder, (16 if smoke else 1024) * MiB)
         lines = [
             await connections(folder, (8 if smoke else 160) * MiB, runs),
-            await latency(folder, dense.name, runs),
+            await latency(folder, holes(folder / "holes", 4 * dense.stat().st_size).name, runs),
         ]
         async with started(folder) as bench, files(folder) as base:
             lines += await whole(bench, base, dense.name, runs)

@@ -39,6 +39,7 @@ _UPLOAD = {
     "storageClass": Annotated[str, Meta(min_length=1, max_length=253)],
     "checksum": Checksum,
     "format": WantedFormat,
+    "target": Annotated[str, Meta(max_length=4096)],
     "size": Size,
     "wire": Literal["as-is", "raw+zstd", "qcow2"],
     "fileFormat": Format,
@@ -165,6 +166,7 @@ class ImageRoutes:
                 storage_class=query["storageClass"],
                 checksum=query["checksum"],
                 format=query["format"],
+                target=_options(query["target"]),
             ),
         )
         declared = _declared(query)
@@ -187,6 +189,14 @@ class ImageRoutes:
     async def _on_one(self, request: web.Request, act: Callable[[str, str], Awaitable[Any]]) -> Any:
         query = read_query(request, _NAMESPACE)
         return await act(query["namespace"] or "default", name_of(request))
+
+
+def _options(text: str | None) -> dict[str, Any]:
+    """Return ``spec.target`` of its JSON in a query. Raises CallerError."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise errors.CallerError(f"target={(text or '')[:200]!r} is no JSON object: {exc}") from exc
 
 
 def _declared(query: Mapping[str, Any]) -> Declared | None:

@@ -9,13 +9,14 @@ from msgspec import Meta
 from importer import errors
 from importer.api.remote import RemoteRequest
 from importer.api.routes import Route, json, read_json
+from importer.formats.survey import Far
 from importer.jobs.images import Images
-from importer.model import ImageInfo, PlanReport, S3Source, UrlSource, WantedFormat
+from importer.model import PlanReport, S3Source, UrlSource, WantedFormat
 from importer.plan import Reach, Subject, place_named, report
 
-Survey = Callable[[UrlSource | S3Source], Awaitable[tuple[ImageInfo, int | None]]]
-"""Tell what the image at a URL or in a bucket is, and how many of its disk's bytes are data, None
-where no map tells; only its head and its tables are moved."""
+Survey = Callable[[UrlSource | S3Source, bool], Awaitable[Far]]
+"""Tell what the image at a URL or in a bucket is, and what its map tells; only its head and its
+tables are moved. The second argument: whether it would be read by libqcow in the end."""
 
 
 class PlanRequest(RemoteRequest, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -60,8 +61,19 @@ class PlanRoutes:
         """Tell how the image at a URL would travel and what that would cost; nothing is made."""
         wanted: PlanRequest = await read_json(request, PlanRequest)
         place = place_named(await self._images.classes(), wanted.storage_class)
-        info, data = await self._survey(wanted.wanted())
-        subject = Subject(
-            info.format, info.compression, info.size, info.virtual_size, wanted.format, data
-        )
-        return json(report(info, subject, Reach(), place))
+        known = await self._survey(wanted.wanted(), place.libqcow)
+        return json(report(known.info, _subject(known, wanted.format), Reach(), place))
+
+
+def _subject(known: Far, wanted: WantedFormat | None) -> Subject:
+    info, found = known.info, known.survey
+    return Subject(
+        info.format,
+        info.compression,
+        info.size,
+        info.virtual_size,
+        wanted,
+        found.data if found else None,
+        found.sizes if found else {},
+        known.unfit,
+    )

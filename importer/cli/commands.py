@@ -20,8 +20,10 @@ from importer.cli.options import (
     LookedUpOption,
     NameArgument,
     NameOption,
+    TargetOption,
     rate_of,
     remote,
+    target_of,
     with_source,
 )
 from importer.errors import CallerError
@@ -91,6 +93,7 @@ async def upload(
     storage_class: ClassOption = None,
     checksum: ChecksumOption = None,
     format: FormatOption = None,
+    target: TargetOption = None,
     as_is: Annotated[
         bool, Option("--as-is", help="Send the file's own bytes, zeros and all.")
     ] = False,
@@ -100,7 +103,7 @@ async def upload(
     from importer.stream.memory import keep_chunks
 
     keep_chunks()
-    wanted = Wanted(storage_class, checksum, _wanted(format))
+    wanted = Wanted(storage_class, checksum, _wanted(format), target_of(target))
     await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
 
 
@@ -116,6 +119,7 @@ async def import_url(
     storage_class: ClassOption = None,
     checksum: LookedUpOption = None,
     format: FormatOption = None,
+    target: TargetOption = None,
     retries: Annotated[
         int | None, Option("--retries", help="Times a passing failure is tried again.")
     ] = None,
@@ -135,6 +139,7 @@ async def import_url(
         "storageClass": storage_class,
         "checksum": checksum,
         "format": _wanted(format),
+        "target": target_of(target),
     }
     if retries is not None:
         spec["retries"] = retries

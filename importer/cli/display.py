@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from importer.cli.safe import plain
-from importer.model import Image, ImageInfo, Phase, StorageClass
+from importer.model import AT_TARGET, Image, ImageInfo, Phase, Progress, StorageClass
 from importer.units import human
 
 
@@ -109,6 +109,7 @@ def _details(image: Image) -> list[tuple[str, str]]:
         ("format", _format(status.format, status.compression) if status.format else ""),
         ("virtual size", _exact(status.virtual_size)),
         ("size", _exact(status.size)),
+        ("doing", status.doing or ""),
         ("progress", _progress(image)),
         ("plan", f"{status.plan.wire}: {status.plan.why}" if status.plan else ""),
         ("target", f"{status.target.kind} {status.target.name}" if status.target else ""),
@@ -124,7 +125,14 @@ def _progress(image: Image) -> str:
     progress = image.status.progress
     if not progress:
         return ""
+    if image.phase in AT_TARGET:
+        return share(progress)
     return f"{human(progress.done)} of {_size(progress.total)}"
+
+
+def share(progress: Progress) -> str:
+    """Return how far the target is, which counts bytes or percent: percent."""
+    return f"{min(progress.done * 100 // progress.total, 100)} %" if progress.total else ""
 
 
 def _took(seconds: float | None) -> str:

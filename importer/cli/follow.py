@@ -10,7 +10,7 @@ from importer.cli.client import Client
 from importer.cli.exits import Refused
 from importer.cli.progress import Show
 from importer.cli.safe import plain
-from importer.model import OVER, Image, Phase, Problem, UploadSource
+from importer.model import AT_TARGET, OVER, Image, Phase, Problem, UploadSource
 
 TRIES = 5
 """Times in a row that a broken stream of events is opened again."""
@@ -98,7 +98,7 @@ class _AroundBody:
 
     def image(self, image: Image) -> None:
         """Show an image that waits for its turn, or that the target works on."""
-        if not self._body.done or image.phase == Phase.PROCESSING:
+        if not self._body.done or image.phase in AT_TARGET:
             self._show.image(image)
 
 

@@ -1,7 +1,8 @@
 """What the commands do with images: begin, follow, print."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Wanted:
     storage_class: str | None = None
     checksum: str | None = None
     format: WantedFormat | None = None
+    target: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the backend."""
 
     @property
     def query(self) -> dict[str, str]:
@@ -44,6 +47,7 @@ class Wanted:
             "storageClass": self.storage_class,
             "checksum": self.checksum,
             "format": self.format,
+            "target": json.dumps(self.target) if self.target else None,
         }
         return {key: value for key, value in wanted.items() if value}
 
@@ -53,6 +57,7 @@ class Wanted:
             self.storage_class or spec.storage_class,
             self.checksum or spec.checksum,
             self.format or spec.format,
+            self.target or spec.target,
         )
 
 

@@ -1,6 +1,7 @@
 """The options that commands share, and what makes a plain function of a command that needs them."""
 
 import inspect
+import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,6 +31,14 @@ ChecksumOption: TypeAlias = Annotated[
 ]
 FormatOption: TypeAlias = Annotated[
     str | None, Option("--format", metavar="raw|qcow2", help="Format to store it in.")
+]
+TargetOption: TypeAlias = Annotated[
+    list[str] | None,
+    Option(
+        "--target",
+        metavar="KEY=VALUE",
+        help="Option of the class's backend, as copies=2; VALUE is JSON or text. Any number.",
+    ),
 ]
 LookedUpOption: TypeAlias = Annotated[
     str | None,
@@ -163,6 +172,25 @@ def rate_of(text: str) -> int:
     if not found or not int(found[1]):
         raise CallerError(f"--limit-rate {text}: give bytes a second, as 500K, 20M or 1G")
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2].upper()]
+
+
+def target_of(lines: list[str] | None) -> dict[str, Any]:
+    """Return ``spec.target`` of *lines* (``KEY=VALUE``). Raises CallerError."""
+    found: dict[str, Any] = {}
+    for line in lines or ():
+        key, equals, value = line.partition("=")
+        if not key or not equals or key in found:
+            raise CallerError(f"--target {line}: give KEY=VALUE, each key once, as copies=2")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """Return the JSON that *text* is, itself where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def remote(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -69,6 +69,8 @@ def built_in() -> StorageClass:
         stores=tuple(ACCEPTS.stores),
         converts=ACCEPTS.converts,
         hashes=ACCEPTS.hashes,
+        exact=ACCEPTS.exact,
+        libqcow=ACCEPTS.libqcow,
         rates=defaults("local"),
     )
 

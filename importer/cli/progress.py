@@ -16,14 +16,19 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
+from importer.cli.display import share
 from importer.cli.exits import print_json
 from importer.cli.safe import plain
-from importer.model import OVER, Image, Phase
+from importer.model import AT_TARGET, OVER, Image, Phase
 from importer.units import human
 
 EVERY = 2.0
@@ -46,17 +51,34 @@ def showing(*, as_json: bool, stream: bool = False) -> Iterator[Show]:
     if as_json:
         yield JsonLines() if stream else Nothing()
     elif sys.stderr.isatty():
-        columns = (
-            TextColumn("{task.description:<12}", markup=False),
-            BarColumn(),
+        with bars(Console(stderr=True, markup=False)) as progress:
+            yield Bar(progress)
+    else:
+        yield Lines()
+
+
+def bars(console: Console) -> Progress:
+    """Return what draws a `Bar` on *console*."""
+    words = TextColumn("{task.description:<12}", markup=False)
+    return Progress(words, BarColumn(), _Facts(), console=console)
+
+
+class _Facts(ProgressColumn):
+    """Bytes, rate and time left; of a target at work, what it says."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+        self._columns = (
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True, markup=False)) as progress:
-            yield Bar(progress)
-    else:
-        yield Lines()
+
+    def render(self, task: Task) -> Text:
+        """Return them, on one line."""
+        if task.fields["doing"] is not None:
+            return Text(task.fields["doing"])
+        return Text(" ").join(column.render(task) for column in self._columns)
 
 
 class _ByPhase:
@@ -64,6 +86,10 @@ class _ByPhase:
 
     def phase(self, name: str, done: int, total: int | None) -> None:
         """Show that phase *name* has done so many of *total* bytes."""
+        raise NotImplementedError
+
+    def target(self, name: str, doing: str, done: int, total: int | None) -> None:
+        """Show what the target says that it does in phase *name*, with what it counts."""
         raise NotImplementedError
 
     def image(self, image: Image) -> None:
@@ -74,7 +100,13 @@ class _ByPhase:
         name = image.phase.value
         if image.phase == Phase.PENDING and image.status.error:
             name = f"Pending after: {image.status.error.message}"
-        self.phase(name, progress.done if progress else 0, progress.total if progress else None)
+        done, total = (progress.done, progress.total) if progress else (0, None)
+        if image.phase in AT_TARGET:
+            far = share(progress) if progress else ""
+            doing = ", ".join(part for part in (image.status.doing, far) if part)
+            self.target(name, doing, done, total)
+        else:
+            self.phase(name, done, total)
 
 
 class Bar(_ByPhase):
@@ -82,16 +114,25 @@ class Bar(_ByPhase):
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=None)
+        self._task = progress.add_task("", total=None, doing=None)
         self._name = ""
 
     def phase(self, name: str, done: int, total: int | None) -> None:
         """Move the bar; a new phase begins it anew, with its own clock."""
+        self._move(name, None, done, total)
+
+    def target(self, name: str, doing: str, done: int, total: int | None) -> None:
+        """Show the words in the place of bytes and rate."""
+        self._move(name, plain(doing), done, total)
+
+    def _move(self, name: str, doing: str | None, done: int, total: int | None) -> None:
         if name != self._name:
             self._name = name
-            self._progress.reset(self._task, total=total, description=plain(name))
+            self._progress.reset(self._task, total=total, description=plain(name), doing=doing)
         # Drawn at once when all is there: the next phase may begin before the next refresh.
-        self._progress.update(self._task, completed=done, total=total, refresh=done == total)
+        self._progress.update(
+            self._task, completed=done, total=total, refresh=done == total, doing=doing
+        )
 
 
 class Lines(_ByPhase):
@@ -111,6 +152,13 @@ class Lines(_ByPhase):
             return
         self._said = moment
         typer.echo(plain(f"{name}{self._how_far(moment, done, total)}"), err=True)
+
+    def target(self, name: str, doing: str, done: int, total: int | None) -> None:
+        """Print a line when the phase or the words are new."""
+        line = f"{name}: {doing}" if doing else name
+        if line != self._name:
+            self._name, self._said = line, time.monotonic()
+            typer.echo(plain(line), err=True)
 
     def _how_far(self, moment: float, done: int, total: int | None) -> str:
         began, start = self._began

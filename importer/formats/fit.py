@@ -25,11 +25,16 @@ async def longhorn(file: Readable) -> str | None:
     Reads the header and the tables, no data. Raises what they raise when they are damaged.
     """
     head = await file.read_at(0, HEAD)
+    return by_head(head) or await _by_tables(file, qcow2.parse(head))
+
+
+def by_head(head: bytes) -> str | None:
+    """Return the same as far as the file's first bytes tell it. Raises ImageError."""
     try:
         header = qcow2.parse(head)
     except (UnsafeImage, UnsupportedImage) as exc:
         return str(exc)
-    return _by_header(head, header) or await _by_tables(file, header)
+    return _by_header(head, header)
 
 
 def _by_header(head: bytes, header: qcow2.Header) -> str | None:

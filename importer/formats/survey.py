@@ -6,11 +6,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from importer.formats import fit
 from importer.formats.encode.qcow2 import MOST, qcow2_size
 from importer.formats.encode.zstd_frame import frame_size
 from importer.formats.read import qcow2, raw
-from importer.formats.read.place import Hole
-from importer.formats.read.tables import HEAD, walk
 from importer.model import Format, ImageInfo, Readable, Wire
 from importer.stream.extent import Zero
 from importer.stream.runs import Map, Runs
@@ -40,28 +39,36 @@ def survey(runs: Runs) -> Survey:
     return Survey(data, sizes)
 
 
-async def data_of(file: Readable, info: ImageInfo) -> int | None:
-    """Return how many bytes of the disk in *file* are data, None where its tables do not tell.
+@dataclass(frozen=True, slots=True)
+class Far:
+    """What is known of an image somewhere else before it is imported."""
 
-    Raises CorruptImage for tables that cannot be, and what *file* raises.
+    info: ImageInfo
+    survey: Survey | None = None
+    """None where no map tells."""
+
+    unfit: str = ""
+    """Why libqcow would not read it right, as far as that is known."""
+
+
+async def far(info: ImageInfo, head: bytes, file: Readable | None, *, libqcow: bool) -> Far:
+    """Return what the image of which *info* tells is, of which *head* are the first bytes.
+
+    *file*: itself, where it can be read anywhere. *libqcow*: who reads it in the end. Raises
+    CorruptImage for tables that cannot be, and what *file* raises.
     """
     if info.compression or info.format is not Format.QCOW2:
-        return None
+        return Far(info)
+    known = Far(info, None, (fit.by_head(head) or "") if libqcow else "")
+    if file is None:
+        return known
     try:
         async with asyncio.timeout(PATIENCE):
-            return await _allocated(file)
+            found = survey(await qcow2.runs(file))
+            unfit = known.unfit or (await fit.longhorn(file) if libqcow else "")
+            return Far(info, found, unfit or "")
     except TimeoutError:
-        return None
-
-
-async def _allocated(file: Readable) -> int:
-    """Return the bytes of the disk that clusters stand for; no map of them is kept."""
-    header = qcow2.parse(await file.read_at(0, HEAD))
-    size = 0
-    async with aclosing(walk(file, header)) as places:
-        async for place in places:
-            size += 0 if isinstance(place, Hole) else place.length
-    return size
+        return known
 
 
 async def read(path: Path) -> Runs:

@@ -11,6 +11,8 @@ the next best one.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from importer.config import Limits
 from importer.errors import CallerError, LimitExceeded, SizeMismatch
 from importer.formats import compression, recognise
@@ -58,6 +60,9 @@ class Arrival:
     """What blocks of xz may take of the memory."""
 
     reach: Reach
+    virtual_size: int | None = None
+    """What the caller says that a disk has whose file does not tell."""
+
     outbound: Outbound | None = None
     """Where the place takes no extents, but a stream of bytes."""
 
@@ -91,6 +96,8 @@ class Arrival:
             file = opened.readable(outer) if opened.readable else None
             size = await expands_to(found, outer, head, file)
         info = await self.inspect(head, size)
+        if info.virtual_size is None and info.format is Format.RAW:
+            info = msgspec.structs.replace(info, virtual_size=self.virtual_size)
         subject = self._subject(info, found, opened.size)
         if self.outbound:
             return await self.outbound.of_file(path, info, found, subject, self.reach)

@@ -113,7 +113,7 @@ class Images:
             await self._forget(image, is_new)
             raise
         if job.error:
-            await self._forget(job.image, is_new)
+            await self._forget(job.image, is_new and not job.left)
             raise job.error
         return job.image
 
@@ -216,6 +216,8 @@ def _accepted(accepts: Accepts) -> dict[str, Any]:
         "stores": tuple(known for known in get_args(WantedFormat) if known in accepts.stores),
         "converts": accepts.converts,
         "hashes": accepts.hashes,
+        "exact": accepts.exact,
+        "libqcow": accepts.libqcow,
     }
 
 
@@ -243,3 +245,7 @@ def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
     ):
         if asked is not None and asked != has:
             raise CallerError(f"{field} is {asked} here, but image {image.name} has {has}")
+    if wanted.target and wanted.target != image.spec.target:
+        raise CallerError(
+            f"target is {wanted.target} here, but image {image.name} has {image.spec.target}"
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from importer.errors import ImageNotInOrder
+from importer.errors import ImageNotInOrder, SizeMismatch
 from importer.formats import vhd
 from importer.formats.encode.qcow2 import qcow2
 from importer.formats.encode.zstd_frame import zstd_frame
@@ -15,17 +15,14 @@ from importer.formats.read.passing import Held, begin_in_order
 from importer.jobs.cargo import Cargo
 from importer.jobs.spool import Spool, Spooled
 from importer.model import Compression, Format, ImageInfo, Plan, Rates
-from importer.plan import Reach, Subject, choose, choose_spool
+from importer.plan import SPOOLED, Reach, Subject, from_disk, road
 from importer.stream.ahead import ahead
 from importer.stream.extent import Extents, located
-from importer.stream.pipe import Chunks, Pipe
+from importer.stream.pipe import Chunks, Pipe, Stage
 from importer.targets import Accepts
-from importer.units import SECTOR
+from importer.units import SECTOR, round_up
 
 _RAW = (Format.RAW, Format.ISO)
-_SPOOLED = Reach(can_seek=True, spooled=True)
-_ONCE = "it is sent once, and only its end tells whether all of it is in order"
-_TABLES = "whether Longhorn reads it right shows only in all of its tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +40,18 @@ class Outbound:
         self, path: Pipe, info: ImageInfo, found: Compression | None, subject: Subject, reach: Reach
     ) -> Cargo:
         """Return what is sent for the file that comes on *path*, its compression *found* undone."""
-        if self.accepts.libqcow and subject.format is Format.QCOW2:
-            subject = replace(subject, unfit=_TABLES)
-        if self.once and subject.format is Format.QCOW2 and not reach.shuffled:
-            reach = replace(reach, shuffled=_ONCE)
-        choice, spools = choose_spool(subject, reach, self.accepts, self.rates)
-        if reach.shuffled and info.format in _RAW:
-            spools = True
-        cargo = Cargo(info, found, choice.plan, subject, reach, choice.plan.wire)
+        begun = road(subject, reach, self.accepts, self.rates, once=self.once)
+        subject, reach, plan = begun.subject, begun.reach, begun.choice.plan
+        cargo = Cargo(info, found, plan, subject, reach, plan.wire)
         path.through(ahead)
-        if spools:
+        if begun.spools:
             spooled = await self.spool.put(self.uid, path.chunks, info.format)
             told = msgspec.structs.replace(
                 info, format=spooled.came, virtual_size=spooled.info.virtual_size
             )
             return self._from_disk(path, replace(cargo, info=told), spooled)
         if info.format is Format.RAW:
-            path.through(_raw_to_its_end)
+            path.through(_raw_to_its_end(info.virtual_size))
         if cargo.wire == "as-is":
             return replace(cargo, size=_file_size(subject))
         if info.format in _RAW:
@@ -100,13 +92,12 @@ class Outbound:
             spooled.survey.sizes,
             spooled.unfit if self.accepts.libqcow else "",
         )
-        plan = choose(subject, _SPOOLED, self.accepts, self.rates).plan
-        why = f"put down by the service first, to know its map; {plan.why}"
+        plan = from_disk(subject, self.accepts, self.rates).plan
         cargo = replace(
             cargo,
-            plan=msgspec.structs.replace(plan, why=why),
+            plan=plan,
             subject=subject,
-            reach=_SPOOLED,
+            reach=SPOOLED,
             wire=plan.wire,
             sent=info,
             spooled=True,
@@ -131,24 +122,31 @@ def _instead(path: Pipe, chunks: Chunks, cargo: Cargo) -> Cargo:
     return cargo
 
 
-async def _raw_to_its_end(chunks: Chunks) -> Chunks:
-    """Let a raw disk pass; its last chunk only when it does not say that it is something else.
+def _raw_to_its_end(virtual_size: int | None) -> Stage:
+    """Let a raw disk pass; its last chunk only when all of it is what it was taken for.
 
-    A fixed VHD looks raw until its footer, the last 512 bytes. Raises ImageNotInOrder.
+    A fixed VHD looks raw until its footer, the last 512 bytes; and how many bytes come out of a
+    compression, somebody may only have said. Raises ImageNotInOrder, SizeMismatch.
     """
-    size, tail, last = 0, b"", b""
-    async for chunk in chunks:
+
+    async def passed(chunks: Chunks) -> Chunks:
+        size, tail, last = 0, b"", b""
+        async for chunk in chunks:
+            if last:
+                yield last
+            size += len(chunk)
+            tail, last = (tail + chunk[-SECTOR:])[-SECTOR:], chunk
+        if vhd.fixed(tail, size):
+            raise ImageNotInOrder(
+                "the last bytes of what looked like a raw disk say that it is a fixed VHD; convert "
+                "it with 'qemu-img convert -f vpc -O raw IN OUT', or import it by URL"
+            )
+        if virtual_size not in (None, round_up(size, SECTOR)):
+            raise SizeMismatch(virtual_size or 0, size)
         if last:
             yield last
-        size += len(chunk)
-        tail, last = (tail + chunk[-SECTOR:])[-SECTOR:], chunk
-    if vhd.fixed(tail, size):
-        raise ImageNotInOrder(
-            "the last bytes of what looked like a raw disk say that it is a fixed VHD; convert it "
-            "with 'qemu-img convert -f vpc -O raw IN OUT', or import it by URL"
-        )
-    if last:
-        yield last
+
+    return passed
 
 
 def _file_size(subject: Subject) -> int | None:

@@ -40,6 +40,7 @@ from importer.sources import Source
 from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf, Tell, untold
 from importer.targets.classes import Classes
+from importer.targets.remote import one_line
 
 log = structlog.get_logger()
 
@@ -75,6 +76,9 @@ class Job:
     """The target has the whole image: too late to cancel."""
 
     error: ImporterError | None = None
+    left: bool = False
+    """Something of the last try may be on the target still: it could not be taken away."""
+
     shuffled: str = ""
     """Why the image cannot be read in one pass, once a try found that out."""
 
@@ -94,8 +98,8 @@ class Job:
         return is_upload and self.image.phase is Phase.PENDING
 
     def tell(self, doing: str, done: int | None = None, total: int | None = None) -> None:
-        """Hear what the target does."""
-        self.doing = Doing(doing, done, total)
+        """Hear what the target does; much of it are words of the cluster's objects."""
+        self.doing = Doing(one_line(doing), done, total)
 
 
 class Runner:
@@ -132,7 +136,7 @@ class Runner:
         for record in await self._store.all():
             try:
                 await self._recover(record)
-            except ImporterError:  # of one image, as its class being configured no more
+            except (ImporterError, OSError):  # of one image, as its class being configured no more
                 log.exception("an image cannot be taken up", image=record.image.name)
         self._ticker = asyncio.create_task(self._tick())
 
@@ -201,7 +205,7 @@ class Runner:
             await job.done.wait()
         try:
             await self._remove(job.image if job else image)
-        except ImporterError:
+        except (ImporterError, OSError):
             await self._store.spare(image)
             raise
 
@@ -312,7 +316,7 @@ class Runner:
             finished = await job.attempt.run()
             job.whole = True
         except BaseException:
-            await _through(self._abort(job.image, place))
+            job.left = not await _through(self._abort(job.image, place))
             raise
         finally:
             await _through(self._spool.clear(job.image.uid))
@@ -331,6 +335,7 @@ class Runner:
             self._config.limits,
             self._room,
             Reach(shuffled=job.shuffled),
+            job.image.spec.virtual_size,
             None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )
 
@@ -448,18 +453,24 @@ class Runner:
 
     async def _remove(self, image: Image) -> None:
         place = self._place(image)
-        await self._abort(image, place) if image.phase is not Phase.READY else await place.settle()
+        await self._clear(image, place) if image.phase is not Phase.READY else await place.settle()
         if image.status.target and image.phase is Phase.READY:
             await self.shelf_of(image).remove(_order(image), image.status.target)
         await self._store.remove(image)
         self._hub.publish(Event(image, deleted=True))
 
-    async def _abort(self, image: Image, place: Place) -> None:
+    async def _clear(self, image: Image, place: Place) -> None:
+        await self._spool.clear(image.uid)
+        await place.abort()
+
+    async def _abort(self, image: Image, place: Place) -> bool:
+        """Leave nothing of a try; say whether that worked. What stays goes with the record."""
         try:
-            await self._spool.clear(image.uid)
-            await place.abort()
+            await self._clear(image, place)
         except (ImporterError, OSError):
             log.exception("cleaning up failed", image=image.name)
+            return False
+        return True
 
     async def _record(self, image: Image) -> Record:
         """Read *image* again: a move may have been written while its caller was cancelled."""
@@ -484,7 +495,7 @@ class Runner:
         return random.uniform(longest / 2, longest)  # noqa: S311  # jitter, no secret
 
 
-async def _through(work: Any) -> None:
+async def _through(work: Any) -> Any:
     """Await *work* to its end even when the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     while not task.done():
@@ -493,7 +504,7 @@ async def _through(work: Any) -> None:
         except asyncio.CancelledError:
             if task.cancelled():
                 raise
-    task.result()
+    return task.result()
 
 
 def _order(image: Image) -> Order:

@@ -15,23 +15,34 @@ import msgspec
 
 from importer.errors import UnknownStorageClass, UnsupportedImage
 from importer.model import Candidate, Format, ImageInfo, Plan, PlanReport, Rates, StorageClass, Wire
-from importer.plan.case import READ, Case, Reach, Subject, stored_as
+from importer.plan.case import RAW, READ, Case, Reach, Subject, stored_as
 from importer.plan.cost import known_bytes, steps_of
 from importer.plan.possible import why_not
 from importer.plan.reason import reason
 from importer.targets import Accepts
 
 __all__ = [
+    "SPOOLED",
     "Choice",
     "Reach",
+    "Road",
     "Subject",
     "accepted",
     "choose",
     "choose_spool",
+    "from_disk",
     "place_named",
     "report",
+    "road",
     "stored_as",
 ]
+
+SPOOLED = Reach(can_seek=True, spooled=True)
+"""A file on the service's own disk."""
+
+_FIRST = "put down by the service first, to know its map"
+_ONCE = "it is sent once, and only its end tells whether all of it is in order"
+_TABLES = "whether Longhorn reads it right shows only in all of its tables"
 
 _SAME_SECONDS, _SAME_SHARE = 0.1, 0.05
 """What a simpler form may cost more than the cheapest: nobody notices so little."""
@@ -87,7 +98,7 @@ def choose_spool(
         laid = replace(laid, format=Format.RAW)
     if subject.virtual_size is None or subject.compression:
         laid = replace(laid, size=subject.virtual_size or subject.size)
-    spooled = choose(laid, Reach(can_seek=True, spooled=True), accepts, rates)
+    spooled = choose(laid, SPOOLED, accepts, rates)
     try:
         direct = choose(subject, reach, accepts, rates)
     except UnsupportedImage:
@@ -98,20 +109,69 @@ def choose_spool(
     return direct, False
 
 
+@dataclass(frozen=True, slots=True)
+class Road:
+    """How a file that comes to the service as a stream goes on to its target."""
+
+    choice: Choice
+    spools: bool
+    """The service puts it down first; `from_disk` then chooses anew."""
+
+    subject: Subject
+    reach: Reach
+
+
+def road(
+    subject: Subject, reach: Reach, accepts: Accepts, rates: Rates, *, once: bool = False
+) -> Road:
+    """Return the road of *subject*, of which no more is known than its head tells: an import
+    takes it, and a plan foretells it. Raises UnsupportedImage.
+
+    *once*: the source cannot be read again, so no road is taken that may lead nowhere.
+    """
+    if "raw" in accepts.wires:
+        return Road(choose(subject, reach, accepts, rates), False, subject, reach)
+    if accepts.libqcow and subject.format is Format.QCOW2:
+        subject = replace(subject, unfit=_TABLES)
+    if once and subject.format is Format.QCOW2 and not reach.shuffled:
+        reach = replace(reach, shuffled=_ONCE)
+    choice, spools = choose_spool(subject, reach, accepts, rates)
+    return Road(choice, spools or bool(reach.shuffled and subject.format in RAW), subject, reach)
+
+
+def from_disk(laid: Subject, accepts: Accepts, rates: Rates) -> Choice:
+    """Return the cheapest form of *laid*, a file that the service has put down.
+
+    Raises UnsupportedImage.
+    """
+    choice = choose(laid, SPOOLED, accepts, rates)
+    why = f"{_FIRST}; {choice.plan.why}"
+    return replace(choice, plan=msgspec.structs.replace(choice.plan, why=why))
+
+
 def _put_down(choice: Choice, laid: Subject) -> Choice:
     """Return *choice* with what putting the file down costs."""
     seconds = (laid.size or laid.virtual_size or 0) / SPOOL
     plan = msgspec.structs.replace(
         choice.plan,
-        why=f"put down by the service first, to know its map; {choice.plan.why}",
+        why=f"{_FIRST}; {choice.plan.why}",
         seconds=None if choice.plan.seconds is None else choice.plan.seconds + seconds,
     )
     return Choice(plan, choice.candidates)
 
 
 def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass) -> PlanReport:
-    """Return the plan for the image of which *info* tells, made in *place*, as it is shown."""
-    choice = choose(subject, reach, accepted(place), place.rates)
+    """Return the plan for the image of which *info* tells, made in *place*, as it is shown.
+
+    Of *subject*, all is told that is known, also what its import learns only on its way.
+    """
+    accepts = accepted(place)
+    if "raw" in accepts.wires:
+        choice = choose(subject, reach, accepts, place.rates)
+    elif reach.here:
+        choice = _sent_on(subject, reach, accepts, place.rates)
+    else:
+        choice = _foretold(subject, reach, accepts, place.rates)
     return PlanReport(
         image=info,
         data=subject.data,
@@ -119,6 +179,40 @@ def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass)
         plan=choice.plan,
         candidates=choice.candidates,
     )
+
+
+def _sent_on(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:
+    """Return what a client sends of *subject*: what no form is for, the service makes one of."""
+    try:
+        return choose(subject, reach, accepts, rates)
+    except UnsupportedImage:
+        then = road(subject, Reach(), accepts, rates, once=True).choice.plan
+    case = Case(subject, reach, accepts, rates)
+    others = (Candidate(wire=wire, why_not=why_not(case, wire)) for wire in _SIMPLEST_FIRST[1:])
+    sent = Candidate(wire="as-is", bytes=subject.size, seconds=then.seconds)
+    why = f"the service takes it as it is, and sends it on as {then.wire}: {then.why}"
+    plan = Plan(wire="as-is", why=why, bytes=subject.size, seconds=then.seconds)
+    return Choice(plan, (sent, *others))
+
+
+def _foretold(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) -> Choice:
+    """Return what the import of *subject* will choose, which at first knows its head alone."""
+    begun = road(replace(subject, data=None, sizes={}, unfit=""), reach, accepts, rates)
+    if not begun.spools:
+        return begun.choice
+    if subject.compression:
+        return _unsure(begun.choice)
+    if subject.format in READ:
+        laid = replace(subject, size=subject.size or subject.virtual_size)
+    else:
+        laid = replace(subject, format=Format.RAW, size=subject.virtual_size, unfit="")
+    choice = _put_down(choose(laid, SPOOLED, accepts, rates), laid)
+    return choice if subject.sizes else _unsure(choice)
+
+
+def _unsure(choice: Choice) -> Choice:
+    """Return *choice* without its bytes: another may be made once the file lies there."""
+    return replace(choice, plan=msgspec.structs.replace(choice.plan, bytes=None))
 
 
 def place_named(places: Sequence[StorageClass], name: str | None) -> StorageClass:
@@ -138,6 +232,8 @@ def accepted(place: StorageClass) -> Accepts:
         frozenset(place.stores),
         place.converts,
         place.hashes,
+        place.exact,
+        place.libqcow,
     )
 
 

@@ -73,6 +73,11 @@ class Sending:
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._post = asyncio.create_task(self._posted(url, headers, tls))
 
+    @property
+    def answer(self) -> "asyncio.Task[Answer]":
+        """Done once the server has answered, or the connection is broken."""
+        return self._post
+
     async def send(self, piece: bytes) -> Answer | None:
         """Hand on *piece*; an answer means that the server has made up its mind before the end."""
         return await self._put(piece)

@@ -1,6 +1,7 @@
 /* All images as the service last told them, by uid. Whoever shows them listens for "change". */
 
 export const RUNNING = new Set(["Inspecting", "Preparing", "Transferring", "Processing"]);
+export const AT_TARGET = new Set(["Preparing", "Processing"]);
 export const OVER = new Set(["Ready", "Failed", "Cancelled"]);
 
 export class Images extends EventTarget {

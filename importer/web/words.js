@@ -14,6 +14,11 @@ export function rate(bytesPerSecond) {
   return `${(bytesPerSecond / 1e6).toFixed(bytesPerSecond < 1e8 ? 1 : 0)} MB/s`;
 }
 
+/** What a target counts may be bytes or percent: percent. */
+export function share({ done, total }) {
+  return `${Math.min(100, Math.floor((done * 100) / total))} %`;
+}
+
 export function duration(seconds) {
   if (seconds < 1) return "under 1 s";
   if (seconds < 60) return `${Math.round(seconds)} s`;

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import typer.main
 
 from importer.cli.commands import app
+from importer.targets.backingimage import options as longhorn
+from importer.targets.cdi import options as cdi
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -38,6 +41,18 @@ def test_commands_and_options() -> None:
     assert {
         name: options if name in local else options | shared for name, options in documented.items()
     } == real
+
+
+def test_options_of_backends() -> None:
+    """The page's table has every option of every backend that has any, and no other."""
+    text = PAGE.read_text().partition("\n## Options of backends\n")[2].partition("\n## ")[0]
+    said: dict[str, list[str]] = {}
+    for backend, option in re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", text, re.MULTILINE):
+        said.setdefault(backend or list(said)[-1], []).append(option)
+    assert said == {
+        backend: [field.encode_name for field in msgspec.structs.fields(options)]
+        for backend, options in (("backingimage", longhorn.Options), ("cdi", cdi.Options))
+    }
 
 
 def test_start_is_light() -> None:

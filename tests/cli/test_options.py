@@ -2,7 +2,7 @@
 
 import pytest
 
-from importer.cli.options import rate_of
+from importer.cli.options import rate_of, target_of
 from importer.errors import CallerError
 
 
@@ -19,3 +19,26 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
     """Nothing is taken for no limit."""
     with pytest.raises(CallerError, match="limit-rate"):
         rate_of(text)
+
+
+def test_target_options_are_json_or_text() -> None:
+    """What can be read as JSON is; the rest is text as it stands, also with an = in it."""
+    lines = ["copies=2", 'diskSelector=["ssd"]', "volumeMode=Block", "a=b=c", "empty=", "n=null"]
+    assert target_of(lines) == {
+        "copies": 2,
+        "diskSelector": ["ssd"],
+        "volumeMode": "Block",
+        "a": "b=c",
+        "empty": "",
+        "n": None,
+    }
+    assert target_of(None) == {}
+    deep = "[" * 100_000
+    assert target_of([f"deep={deep}"]) == {"deep": deep}
+
+
+@pytest.mark.parametrize("lines", [["copies"], ["=2"], [""], ["copies=2", "copies=3"]])
+def test_what_is_no_target_option_is_refused(lines: list[str]) -> None:
+    """A key is needed, and only once."""
+    with pytest.raises(CallerError, match="give KEY=VALUE"):
+        target_of(lines)

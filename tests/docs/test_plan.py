@@ -8,8 +8,10 @@ from importer.cli.plan import HERE, built_in, print_plan
 from importer.formats.survey import survey
 from importer.jobs.rates import DEFAULTS
 from importer.model import Format, ImageInfo, StepName, Wire
-from importer.plan import Subject, report
+from importer.plan import SPOOL, Subject, report
 from importer.stream.extent import Run
+from importer.targets.backingimage.shelf import ACCEPTS as LONGHORN
+from importer.targets.cdi.shelf import ACCEPTS as CDI
 from importer.units import GiB, MiB
 from tests.docs.pages import page, rows, section, ticked
 from tests.plan.test_plan import MEASURED
@@ -28,6 +30,21 @@ def test_every_step_has_its_row() -> None:
     """No step is paid for that the page does not tell of."""
     named = {ticked(row[0])[0] for row in rows(section(PAGE, "## What they cost"))}
     assert named == set(get_args(StepName))
+
+
+def test_what_classes_ask_is_what_they_accept() -> None:
+    """The page's table is what the cluster's targets say, field by field."""
+    told = {ticked(row[0])[0]: row[1:3] for row in rows(section(PAGE, "## In a cluster"))}
+    for column, accepts in enumerate((LONGHORN, CDI)):
+        assert set(ticked(told["wires"][column])) == accepts.wires
+        assert set(told["stores"][column].split(", ")) == accepts.stores
+        for name in ("converts", "hashes", "exact", "libqcow"):
+            assert told[name][column] == ("yes" if getattr(accepts, name) else "no"), name
+
+
+def test_the_disk_of_the_service_is_as_fast_as_said() -> None:
+    """What putting a file down is reckoned with stands on the page."""
+    assert f"at {SPOOL / 1e6:.0f} MB/s in predictions" in PAGE
 
 
 def test_the_rates_are_the_defaults() -> None:

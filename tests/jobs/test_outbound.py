@@ -76,6 +76,25 @@ async def test_every_format_arrives_as_the_same_disk(
 
 
 @pytest.mark.parametrize("place", ["cdi", "longhorn"])
+@pytest.mark.parametrize("off", [0, 512])
+async def test_a_size_that_was_only_said_is_checked(
+    cluster: Cluster, tmp_path: Path, place: str, off: int
+) -> None:
+    """A gzip file does not tell what is inside: the caller may, and then it must be so."""
+    path = images.raw(tmp_path / "disk.raw", 4 * MiB, MiB)
+    packed, size = images.compressed(path, "gzip"), 4 * MiB + off
+    async with WebServer(packed) as server:
+        await cluster.client.fetch("disk", server.url(), storageClass=place, virtualSize=size)
+        image = await cluster.client.until("disk")
+    if off:
+        assert image["status"]["error"]["slug"] in ("size-mismatch", "corrupt-image"), image
+        assert str(size) in image["status"]["error"]["message"]
+    else:
+        made, format = guest(cluster.shelf(place), tmp_path / "made")
+        assert images.same(path, "raw", made, format)
+
+
+@pytest.mark.parametrize("place", ["cdi", "longhorn"])
 async def test_a_fixed_vhd_is_seen_at_its_end(cluster: Cluster, tmp_path: Path, place: str) -> None:
     """Its last sector is no part of the disk: an upload is refused or put down first, and what can
     be read again is put down then."""

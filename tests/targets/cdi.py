@@ -16,7 +16,7 @@ from importer.targets.cdi.upload import Pace
 from tests.servers import kubernetes
 from tests.servers.cdi import Cdi
 from tests.servers.certificates import Authority
-from tests.servers.kubernetes import FakeKubernetes, Object
+from tests.servers.kubernetes import FakeKubernetes, Object, Rule
 
 CLASSES: list[Object] = [
     {
@@ -94,21 +94,26 @@ async def cdi_member(
     pace: Pace = PACE,
     patience: float = 5.0,
     settings: dict[str, Any] | None = None,
+    rules: list[Rule] | None = None,
     **fields: Any,
 ) -> AsyncIterator[CdiMember]:
-    """Run CDI with *fields* in a cluster of its own; *patience*: with the API server."""
+    """Run CDI with *fields* in a cluster of its own.
+
+    *patience*: with the API server. *rules*: what we may do; all, when there are none.
+    """
     fake, authority = FakeKubernetes(), Authority(root / "ca")
     fake.create("namespaces", {"metadata": {"name": "team"}})
     for one in CLASSES:
         fake.create("storageclasses", one)
     (root / "cdi").mkdir()
+    token = fake.user("importer", rules)
     async with (
         Cdi(fake, root / "cdi", authority=authority, **fields) as cdi,
         kubernetes.serving(fake) as served,
         connected(
             config.Kubernetes(
                 enabled=True,
-                kubeconfig=str(served.kubeconfig(root / "kubeconfig")),
+                kubeconfig=str(served.kubeconfig(root / "kubeconfig", token)),
                 timeout=10.0,
                 patience=patience,
             )

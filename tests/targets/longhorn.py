@@ -1,10 +1,13 @@
 """Longhorn as a member of the suites: its fake in a fake cluster, and ourselves before it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from importer import config
 from importer.formats.recognise import refuse_nested
@@ -29,7 +32,7 @@ CLASS = {
         "diskSelector": "ssd,nvme",
     },
 }
-PACE = Pace(told=1.0)
+PACE = Pace(told=30.0)
 
 
 @dataclass
@@ -121,3 +124,10 @@ async def longhorn_member(
         fake.calls.clear()
         shelf = BackingImageShelf(cluster, of, ours, refuse_nested, pace=pace)
         yield LonghornMember(fake, longhorn, cluster, ours, shelf)
+
+
+def skip(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let *seconds* pass on our side at once: what waits for them has waited."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + seconds)

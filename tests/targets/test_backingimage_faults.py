@@ -33,7 +33,7 @@ from tests.servers.kubernetes import Fault
 from tests.servers.page import Page
 from tests.servers.replay import until
 from tests.targets.conftest import chunks, fill, look, order, prepare
-from tests.targets.longhorn import SPACE, LonghornMember, longhorn_member
+from tests.targets.longhorn import SPACE, LonghornMember, longhorn_member, skip
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def start(place: Place, path: Path) -> None:
 
 
 # Sends 2 of its 3 MiB as it gets them, and a little of the last one each hundredth of a second.
-CHATTY = Pace(silence=Silence(pause=0.01), told=1.0)
+CHATTY = Pace(silence=Silence(pause=0.01), told=30.0)
 
 
 # --- Longhorn fails
@@ -218,15 +218,17 @@ async def test_hash_takes_for_ever(tmp_path: Path, path: Path) -> None:
 # --- the pod does not come
 
 
-async def test_unschedulable(tmp_path: Path, path: Path) -> None:
+async def test_unschedulable(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scheduler's words are the error's, after the time that the settings give it."""
     words = "0/3 nodes are available: 3 Insufficient cpu."
-    fields: dict[str, Any] = {"unschedulable": words, "settings": {"prepare": 1.0}}
-    async with longhorn_member(tmp_path, **fields) as member:
+    async with longhorn_member(tmp_path, unschedulable=words) as member:
         member.longhorn.scheduling.clear()
         place = member.place(order())
-        with pytest.raises(TargetTimeout, match=r"takes no bytes after 1 s: .*Insufficient cpu"):
-            await prepare(place, path)
+        preparing = asyncio.create_task(prepare(place, path))
+        await until(lambda: any(words in told for told in member.told))
+        skip(301, monkeypatch)
+        with pytest.raises(TargetTimeout, match=r"takes no bytes after 300 s: .*Insufficient cpu"):
+            await preparing
         member.longhorn.scheduling.set()
         await assert_again(member, place, path)
 
@@ -373,9 +375,10 @@ async def test_a_proxy_answers_with_a_page(
         await assert_again(member, place, path)
 
 
-async def test_address_that_is_none(member: LonghornMember) -> None:
+@pytest.mark.parametrize("url", ["longhorn-backend:9500", "http://[bad", "http://", ""])
+async def test_address_that_is_none(member: LonghornMember, url: str) -> None:
     """It is refused before any image is made."""
-    settings = replace(member.settings, url="longhorn-backend:9500")
+    settings = replace(member.settings, url=url)
     with pytest.raises(CallerError, match=r"\[longhorn\] url"):
         BackingImageShelf(member.cluster, member.shelf._class, settings, lambda head: None)
 
@@ -492,15 +495,14 @@ async def test_watches_break_while_it_waits(
     preparing = asyncio.create_task(prepare(place, path))
     await member.fake.watched(2)
     getattr(member.fake, trouble)()
-    await member.fake.unwatched()
     member.longhorn.scheduling.set()
     await preparing
+    await member.fake.unwatched()
     member.longhorn.source(member.name).hashing.clear()
     await place.write(chunks(path))
     finishing = asyncio.create_task(place.finish())
     await member.fake.watched()
     getattr(member.fake, trouble)()
-    await member.fake.unwatched()
     member.longhorn.source(member.name).hashing.set()
     made, format = member.image(await finishing, path.parent)
     assert images.same(made, format, path, "raw")

@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests import images
+from tests.servers.site import site
 from tests.servers.web import WebServer
 from tests.web.browser import Served, Visit, chromium, serving, visit
 
@@ -117,7 +118,7 @@ async def test_import_of_a_url(there: Visit, served: Served, large: Path) -> Non
     async with WebServer(large, stall_after=6 << 20, ranges=False) as server:
         await there.page.get_by_role("button", name="Import from URL").click()
         await there.page.get_by_label("URL", exact=True).fill(server.url("/Ubuntu%2024.04.img"))
-        await expect(there.page.get_by_label("Name")).to_have_value("ubuntu-24-04")
+        await expect(there.page.get_by_label("Name", exact=True)).to_have_value("ubuntu-24-04")
         await there.page.get_by_role("button", name="Import", exact=True).click()
         await there.state("ubuntu-24-04", "Transferring")
         facts = there.page.locator('[data-name="ubuntu-24-04"] .facts')
@@ -126,6 +127,56 @@ async def test_import_of_a_url(there: Visit, served: Served, large: Path) -> Non
         await there.state("ubuntu-24-04", "Ready")
     stored = served.data / "images" / "ubuntu-24-04.raw"
     assert stored.read_bytes() == large.read_bytes()
+
+
+async def test_import_into_a_namespace(there: Visit, disk: Path) -> None:
+    """A name that is taken in one namespace is free in another, and the form knows which."""
+    page = there.page
+    async with WebServer(disk) as server:
+        for namespace in ("default", "team-a"):
+            await page.get_by_role("button", name="Import from URL").click()
+            await page.get_by_label("URL", exact=True).fill(server.url("/both.qcow2"))
+            name = page.get_by_label("Name", exact=True)
+            if namespace != "default":
+                assert await name.evaluate("input => input.validationMessage")
+                await page.get_by_label("Namespace").fill(namespace)
+            assert not await name.evaluate("input => input.validationMessage")
+            await page.get_by_role("button", name="Import", exact=True).click()
+            row = page.locator('.image[data-name="both"][data-phase=Ready]')
+            shown = "both" if namespace == "default" else f"{namespace}/both"
+            await row.filter(has=page.get_by_role("button", name=shown, exact=True)).wait_for()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_what_a_target_waits_for(
+    browser: Browser, disk: Path, tmp_path: Path, width: int
+) -> None:
+    """The cluster's own words stand in the row and its details: as text, and never cut off."""
+    words = "0/3 nodes are available: <img src=x onerror=alert(1)> " + "insufficient-storage-" * 9
+    async with (
+        site(tmp_path / "site", longhorn={"unschedulable": words}) as cluster,
+        serving(
+            tmp_path / "data",
+            IMPORTER_KUBERNETES_ENABLED="true",
+            IMPORTER_KUBERNETES_KUBECONFIG=str(cluster.kubeconfig),
+            IMPORTER_LONGHORN_URL=cluster.longhorn.url,
+        ) as running,
+        visit(browser, running.page, viewport={"width": width, "height": 700}) as there,
+    ):
+        await there.upload(disk, name="disk")
+        await there.state("disk", "Preparing")
+        facts = there.page.locator('[data-name="disk"] .facts')
+        await expect(facts).to_contain_text(words.strip())
+        await there.page.get_by_role("button", name="disk", exact=True).click()
+        await expect(there.page.locator(".details")).to_contain_text(words.strip())
+        assert await there.page.evaluate("document.documentElement.scrollWidth") <= width
+        cluster.longhorn.transferring.clear()
+        cluster.longhorn.scheduling.set()
+        await there.state("disk", "Processing")
+        await expect(facts).to_contain_text("hands the file to its image manager · 100 %")
+        cluster.longhorn.transferring.set()
+        await there.state("disk", "Ready")
+        assert there.complaints == []
 
 
 async def test_cancel_of_an_import(there: Visit, large: Path) -> None:

@@ -27,14 +27,17 @@ class DataSource:
         self._owner = owner
         self._tell = tell
         self._last = ""
+        self._running = asyncio.Event()
 
     async def takes_bytes(self, seconds: float) -> None:
         """Return when it does. Raises TargetTimeout, ObjectGone, TargetUnavailable."""
         self._say("Longhorn makes the image's data source")
         try:
-            async with asyncio.timeout(seconds), asyncio.TaskGroup() as both:
-                both.create_task(self._pending())
-                both.create_task(self._runs())
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                pod = group.create_task(self._watch_pod())
+                await self._pending()
+                await self._running.wait()
+                pod.cancel()
         except TimeoutError as exc:
             raise TargetTimeout(
                 f"BackingImage {self._namespace}/{self._name} takes no bytes after {seconds:g} s: "
@@ -58,7 +61,9 @@ class DataSource:
 
     def _is_ours(self, source: BackingImageDataSource) -> bool:
         """Whether it is not what is left of an earlier image of that name."""
-        return any(one.uid == self._owner for one in source.metadata.owner_references)
+        owners = source.metadata.owner_references
+        images = {one.uid for one in owners if one.kind == "BackingImage"}
+        return not images or self._owner in images
 
     def _takes(self, source: BackingImageDataSource) -> bool:
         state, message = source.status.current_state, source.status.message
@@ -66,18 +71,25 @@ class DataSource:
             raise TargetUnavailable(f"{self._shown}: {state}: {message or 'no reason given'}")
         return state == "pending"
 
-    async def _runs(self) -> None:
+    async def _watch_pod(self) -> None:
         pods = follow(self._cluster, PODS, self._namespace, _POD + self._name)
         async with aclosing(pods):
             async for found in pods:
+                self._running.clear()
                 pod = view(Pod, found) if found else None
-                if pod is None or pod.metadata.deletion_timestamp:
-                    continue
-                if pod.status.phase == "Running":
-                    self._say("Longhorn's data source starts")
-                    return
-                why = pod.held_by or pod.last_words or pod.status.message
-                self._say(f"pod {pod.name} is {pod.status.phase}: {why}".rstrip(": "))
+                if pod and not pod.metadata.deletion_timestamp:
+                    self._look_at(pod)
+
+    def _look_at(self, pod: Pod) -> None:
+        """Note whether *pod* runs, and tell why it does not. One that failed is not made again."""
+        why = pod.held_by or pod.last_words or pod.status.message
+        state = f"pod {pod.name} is {pod.status.phase}: {why}".rstrip(": ")
+        if pod.status.phase == "Failed":
+            raise TargetUnavailable(state)
+        if pod.status.phase != "Running":
+            return self._say(state)
+        self._running.set()
+        return self._say("Longhorn's data source starts")
 
     def _say(self, what: str) -> None:
         if what != self._last:

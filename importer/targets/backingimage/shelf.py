@@ -43,7 +43,7 @@ class BackingImageShelf:
         pace: Pace = PACE,
     ) -> None:
         """*refuse_nested* raises UnsafeImage for the head of a disk that is a file of a format."""
-        if URL(settings.url).scheme not in ("http", "https"):
+        if not _is_address(settings.url):
             raise CallerError(f"[longhorn] url: {settings.url!r} is no http or https address")
         self._cluster = cluster
         self._class = of
@@ -70,3 +70,10 @@ class BackingImageShelf:
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove a finished image. Raises TargetBusy while volumes are made of it."""
         await remove(self._cluster, self._settings, order)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return URL(url).scheme in ("http", "https") and bool(URL(url).host)
+    except ValueError:
+        return False

@@ -23,7 +23,7 @@ class End:
     def __init__(
         self, cluster: Cluster, namespace: str, name: str, uid: str, as_is: bool, tell: Tell
     ) -> None:
-        """*as_is*: it got the image's own file."""
+        """*as_is*: it got a file to convert."""
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
@@ -38,7 +38,7 @@ class End:
     async def note_pod(self, name: str) -> None:
         """Note the pod of that name as the one that takes the bytes, right before they are sent."""
         self._pod_name = name
-        pod = await self._pod()
+        pod = await self._pod() if name else None
         self._pod_uid, self._restarts = (pod.metadata.uid, pod.restarts) if pod else ("", 0)
 
     async def succeeded(self) -> None:
@@ -55,18 +55,21 @@ class End:
                 if volume.status != last and await self._has_failed(volume):
                     raise await self._why(volume)
                 last = volume.status
-                self._say("CDI writes and converts the disk")
+                self._say("CDI converts the disk" if self._as_is else "CDI writes the disk")
 
     async def _has_failed(self, volume: DataVolume) -> bool:
         status = volume.status
         if status.phase == "Failed" or status.restart_count > self._restarts:
             return True
+        if not self._pod_uid:  # it goes by another name than we know
+            return False
         pod = await self._pod()
         if pod and pod.metadata.uid == self._pod_uid and not _has_ended_badly(pod):
             return False
-        # Pods go when they are through, too, and what we hold may be a moment old.
+        # Pods go when they are through, too, and with their DataVolume, which is told by its own
+        # end; what we hold may be a moment old.
         found = await self._cluster.find(DATA_VOLUMES, self._namespace, self._name)
-        return found is None or view(DataVolume, found).status.phase != "Succeeded"
+        return found is not None and view(DataVolume, found).status.phase != "Succeeded"
 
     async def _pod(self) -> Pod | None:
         found = await self._cluster.find(PODS, self._namespace, self._pod_name)
@@ -83,7 +86,7 @@ class End:
 
     async def last_words(self, volume: DataVolume) -> str:
         """Return what is said of its end by the pod, the DataVolume, or the events."""
-        pod = await self._pod()
+        pod = await self._pod() if self._pod_uid else None
         if pod and pod.metadata.uid == self._pod_uid and pod.last_words:
             return pod.last_words
         running = volume.status.condition("Running")

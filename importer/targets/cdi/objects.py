@@ -2,6 +2,7 @@
 
 from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Object
+from importer.kube.objects import Claim
 from importer.kube.resources import DATA_VOLUMES
 from importer.targets import Order, marks
 from importer.targets.cdi.options import Options
@@ -53,15 +54,17 @@ def _storage(options: Options, of: ClusterClass, virtual_size: int) -> Object:
     return wanted
 
 
-def upload_pod(claim_uid: str) -> str:
-    """Return the name of the pod that fills the claim of that uid.
+def upload_pod(claim: Claim) -> str:
+    """Return the name of the pod that fills *claim*.
 
-    CDI: populators write to a claim called ``prime-UID`` (populator-base.go), whose pod is
-    ``cdi-upload-`` and that name (upload-controller.go).
+    CDI: ``cdi-upload-`` and the claim that is written (upload-controller.go). That is another,
+    unless the class's driver is of an age that knows no populators.
     """
-    return f"cdi-upload-{prime(claim_uid)}"
+    if claim.cdi("usePopulator") == "false":
+        return claim.cdi("uploadPodName") or f"cdi-upload-{claim.name}"
+    return f"cdi-upload-{prime(claim.metadata.uid)}"
 
 
 def prime(claim_uid: str) -> str:
-    """Return the name of the claim that is written in place of the one of that uid."""
+    """Return the claim that is written in place of the one of that uid (populator-base.go)."""
     return f"prime-{claim_uid}"

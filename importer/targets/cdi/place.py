@@ -6,6 +6,7 @@ Nothing is noted down on this side: the marks on the object are all that clean-u
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,7 +16,6 @@ from importer.errors import (
     ClusterUnavailable,
     ImporterError,
     ObjectGone,
-    SizeMismatch,
     TargetBusy,
     TargetError,
     TargetTimeout,
@@ -31,10 +31,9 @@ from importer.kube.wait import wait_for, wait_gone
 from importer.model import Format, ImageInfo, Placed, Wire
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks, Pipe
-from importer.stream.threads import in_thread
-from importer.stream.zeros import runs
 from importer.targets import Finished, Order, Tell, Written, marks
-from importer.targets.cdi import objects, proxy, sniff
+from importer.targets.cdi import objects, proxy
+from importer.targets.cdi.body import Body
 from importer.targets.cdi.end import End
 from importer.targets.cdi.options import options
 from importer.targets.cdi.proxy import Proxy
@@ -42,13 +41,22 @@ from importer.targets.cdi.ready import Ready
 from importer.targets.cdi.removal import delete, remove
 from importer.targets.cdi.upload import Pace, Upload
 from importer.targets.unbroken import unbroken
-from importer.units import SECTOR, MiB, round_up
+from importer.units import MiB
 
 SLOWEST = 20 * MiB
 """Bytes of a disk a second that CDI's own work is given time for."""
 
-_RAW = (Format.RAW, Format.ISO)
 _PATHS = {"async": "/v1beta1/upload-async", "sync": "/v1beta1/upload"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is there once bytes can come."""
+
+    body: Body
+    proxy: Proxy
+    pod: str
+    end: End
 
 
 class DataVolumePlace:
@@ -73,12 +81,7 @@ class DataVolumePlace:
         self._uid = ""
         self._info = ImageInfo(format=Format.RAW)
         self._wire: Wire = "as-is"
-        self._announced: int | None = None
-        self._size = 0
-        self._data = 0
-        self._proxy: Proxy | None = None
-        self._pod = ""
-        self._end: End | None = None
+        self._prepared: _Prepared | None = None
 
     async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
         """Make the DataVolume, and wait until its pod takes bytes.
@@ -92,26 +95,26 @@ class DataVolumePlace:
             )
         if self._settings.insecure:
             self._tell("the upload proxy's TLS is not verified ([cdi] insecure)")
-        self._info, self._wire, self._announced = info, wire, size
-        self._proxy = await proxy.find(self._cluster, self._settings)
+        self._info, self._wire, body = info, wire, Body(info, wire, size)
+        to = await proxy.find(self._cluster, self._settings)
         made = await unbroken(self._made(info.virtual_size))
         self._uid = made["metadata"]["uid"]
         space, name = self._order.namespace, self._order.name
         ready = Ready(self._cluster, space, name, self._uid, self._tell, self._pace.quiet)
         await ready.takes_bytes(self._settings.prepare)
-        self._pod = ready.pod
-        self._end = End(self._cluster, space, name, self._uid, self._is_file, self._tell)
+        end = End(self._cluster, space, name, self._uid, body.is_file, self._tell)
+        self._prepared = _Prepared(body, to, ready.pod, end)
 
     async def write(self, chunks: Chunks) -> Written:
         """Send the bytes, a raw disk padded with zeros to whole sectors."""
+        there = self._there
         async with Pipe(chunks) as path:
-            path.through(self._exactly)
-            await self._refuse_nested(path)
+            await there.body.through(path)
             try:
-                wire = await self._upload().run(path.chunks)
+                wire = await self._upload(there).run(path.chunks)
             except TargetUnavailable as exc:
-                raise await self._explained(exc) from exc
-        return Written(self._size, self._data, wire)
+                raise await self._explained(exc, there.end) from exc
+        return Written(there.body.size, there.body.data, wire)
 
     async def fill(self, layout: Layout) -> Written:
         """Never asked for: CDI is not on this machine."""
@@ -119,7 +122,7 @@ class DataVolumePlace:
 
     async def finish(self) -> Finished:
         """Wait until CDI has made the volume, and given it to its claim."""
-        end = self._ended
+        body, end = self._there.body, self._there.end
         try:
             async with asyncio.timeout(self._patience):
                 await end.succeeded()
@@ -130,7 +133,7 @@ class DataVolumePlace:
         wanted = self._info.virtual_size or 0
         if claim.capacity < wanted:
             raise TargetError(f"{claim} has {claim.capacity} bytes, the disk has {wanted}")
-        size = self._size if self._wire == "as-is" else self._info.size
+        size = body.size if self._wire == "as-is" else self._info.size
         info = msgspec.structs.replace(self._info, size=size)
         return Finished(info, Placed(kind="DataVolume", name=f"{space}/{name}"))
 
@@ -179,15 +182,13 @@ class DataVolumePlace:
 
     # --- the bytes
 
-    def _upload(self) -> Upload:
-        if self._proxy is None:
-            raise ImporterError(f"{self._shown} was not prepared")
+    def _upload(self, there: _Prepared) -> Upload:
         return Upload(
-            proxy=self._proxy,
+            proxy=there.proxy,
             path=_PATHS[self._settings.upload],
             claim=f"{self._order.namespace}/{self._order.name}",
-            size=None if self._announced is None else self._padded(self._announced),
-            as_is=self._is_file,
+            size=there.body.length,
+            as_is=there.body.is_file,
             token=self._token,
             tell=self._tell,
             pace=self._pace,
@@ -195,55 +196,19 @@ class DataVolumePlace:
         )
 
     async def _token(self) -> str:
-        """Return a new token; a pod that has died meanwhile has been followed by another."""
-        await self._ended.note_pod(self._pod)
-        return await upload_token(self._cluster, self._order.namespace, self._order.name)
+        """Return a new token, after a look at what it opens.
 
-    @property
-    def _is_file(self) -> bool:
-        """Whether what travels is a file of a format that CDI converts."""
-        return self._wire == "qcow2" or (self._wire == "as-is" and self._info.format not in _RAW)
-
-    def _padded(self, size: int) -> int:
-        """Bytes of the body: of a raw disk, whole sectors."""
-        is_disk = self._wire == "as-is" and self._info.format in _RAW
-        return round_up(size, SECTOR) if is_disk else size
-
-    async def _refuse_nested(self, path: Pipe) -> None:
-        if not self._is_file:
-            head = await path.peek(4 * sniff.HEAD)
-            sniff.refuse_nested(head, framed=self._wire == "raw+zstd")
-
-    async def _exactly(self, chunks: Chunks) -> Chunks:
-        """Let exactly as many bytes pass as were announced, and pad them.
-
-        CDI compares with nothing: a raw disk that ends early would be a whole one to it.
+        A token is for a name: another's DataVolume that has taken ours would be overwritten. And a
+        pod that has died meanwhile has been followed by another.
         """
-        self._size = self._data = 0
-        async for chunk in chunks:
-            self._size += len(chunk)
-            if self._size > (self._due or self._size):
-                raise SizeMismatch(self._due or 0, self._size)
-            self._data += await self._data_in(chunk)
-            yield chunk
-        if self._due is not None and self._padded(self._size) != self._padded(self._due):
-            raise SizeMismatch(self._due, self._size)
-        if padding := self._padded(self._size) - self._size:
-            yield bytes(padding)
+        space, name = self._order.namespace, self._order.name
+        found = await self._cluster.find(DATA_VOLUMES, space, name)
+        if found is None or found["metadata"]["uid"] != self._uid:
+            raise ObjectGone(f"{self._shown} is gone: somebody deleted it")
+        await self._there.end.note_pod(self._there.pod)
+        return await upload_token(self._cluster, space, name)
 
-    @property
-    def _due(self) -> int | None:
-        """Bytes that must come, where that is known."""
-        if self._announced is None and self._wire == "as-is" and self._info.format in _RAW:
-            return self._info.virtual_size
-        return self._announced
-
-    async def _data_in(self, chunk: bytes) -> int:
-        """Return how many bytes are no zeros, in blocks of 4 KiB: CDI leaves these out."""
-        is_disk = self._wire == "as-is" and self._info.format in _RAW
-        return await in_thread(_count, chunk) if is_disk else len(chunk)
-
-    async def _explained(self, exc: TargetUnavailable) -> TargetError:
+    async def _explained(self, exc: TargetUnavailable, end: End) -> TargetError:
         """Return the DataVolume's own reason for an upload that broke, *exc* when it gives none."""
         space, name = self._order.namespace, self._order.name
         try:
@@ -251,7 +216,7 @@ class DataVolumePlace:
                 found = await self._cluster.find(DATA_VOLUMES, space, name)
                 if found is None or found["metadata"]["uid"] != self._uid:
                     return ObjectGone(f"{self._shown} is gone: somebody deleted it ({exc})")
-                words = await self._ended.last_words(view(DataVolume, found))
+                words = await end.last_words(view(DataVolume, found))
         except (ClusterUnavailable, TimeoutError):
             return exc
         return TargetUnavailable(f"{exc}: {words}") if words else exc
@@ -259,10 +224,10 @@ class DataVolumePlace:
     # --- CDI's work
 
     @property
-    def _ended(self) -> End:
-        if self._end is None:
+    def _there(self) -> _Prepared:
+        if self._prepared is None:
             raise ImporterError(f"{self._shown} was not prepared")
-        return self._end
+        return self._prepared
 
     @property
     def _patience(self) -> float:
@@ -285,7 +250,3 @@ def _owner(found: Object) -> str:
     annotations = found["metadata"].get("annotations") or {}
     image = annotations.get(marks.IMAGE)
     return f"image {image} of another service" if image else "somebody else"
-
-
-def _count(chunk: bytes) -> int:
-    return sum(end - start for is_data, start, end in runs(chunk) if is_data)

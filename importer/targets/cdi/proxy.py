@@ -43,18 +43,26 @@ def check(settings: Cdi) -> None:
 
 async def find(cluster: Cluster, settings: Cdi) -> Proxy:
     """Return the proxy. Raises NotInstalled without CDI, TargetError for a CA that is none."""
-    found = await cluster.find(CDI_CONFIGS, "", "config")
-    config = view(CdiConfig, found) if found else None
+    own_tls = bool(settings.insecure or settings.ca)
+    config = None if settings.url and own_tls else await _config(cluster)
     url = settings.url or (config.upload_proxy if config else "")
     url = url or f"https://cdi-uploadproxy.{settings.namespace}.svc"
-    told = config.status.upload_proxy_ca if config else ""
     if settings.insecure:
         log.warning("TLS is not verified: [cdi] insecure", url=url)
         return Proxy(URL(url), await in_thread(_unverified))
     if settings.ca:
         return Proxy(URL(url), await in_thread(_of_file, settings.ca))
-    own = [told, await _bundle(cluster, settings)]
+    own = [config.status.upload_proxy_ca if config else "", await _bundle(cluster, settings)]
     return Proxy(URL(url), await in_thread(_with, [pem for pem in own if pem.strip()]))
+
+
+async def _config(cluster: Cluster) -> CdiConfig | None:
+    try:
+        found = await cluster.find(CDI_CONFIGS, "", "config")
+    except ClusterForbidden as exc:
+        log.info("CDI's configuration cannot be read", error=str(exc))
+        return None
+    return view(CdiConfig, found) if found else None
 
 
 async def _bundle(cluster: Cluster, settings: Cdi) -> str:

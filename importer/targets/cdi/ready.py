@@ -38,7 +38,7 @@ class Ready:
         self._said: dict[str, str] = {}
         """Who said what last: the DataVolume, its pod, the events about them."""
 
-        self._claim: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._claim: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
         self.pod = ""
         """Name of the pod that takes the bytes."""
@@ -106,7 +106,7 @@ class Ready:
         if volume.status.claim_name and not self._claim.done():
             found = await self._cluster.find(CLAIMS, self._namespace, volume.status.claim_name)
             if found and not self._claim.done():
-                claim = view(Claim, found).metadata.uid
+                claim = view(Claim, found)
                 self._claim.set_result(claim)
                 self.pod = objects.upload_pod(claim)
 
@@ -139,7 +139,7 @@ class Ready:
     async def _events_now(self) -> None:
         names = [self._name]
         if self._claim.done() and not self._claim.cancelled():
-            names.append(f"{objects.prime(self._claim.result())}-scratch")
+            names.append(f"{objects.prime(self._claim.result().metadata.uid)}-scratch")
         for name in names:
             if found := await warnings(self._cluster, self._namespace, name):
                 self._say(name, found[0])

@@ -1,4 +1,4 @@
-"""Taking away what was made for an image, by its marks: also by another process, also twice."""
+"""Taking away what was made for an image: also by another process, also twice."""
 
 from contextlib import suppress
 
@@ -11,17 +11,20 @@ from importer.targets import Order, marks
 
 
 async def remove(cluster: Cluster, settings: Cdi, order: Order) -> None:
-    """Remove all that carries the marks of *order*, and return when it is gone.
+    """Remove what was made for *order*, and return when it is gone.
 
-    A claim may outlive its DataVolume: where somebody deleted that one alone.
+    Looked for by its name, and ours by its mark: tools that restore or clone volumes may copy marks
+    to objects of other names. A claim has the mark from its DataVolume, which it may outlive.
     Raises TargetTimeout when something holds it, as a VM that uses the volume does.
     """
-    namespace, selector = order.namespace, marks.selector(order)
+    namespace, name = order.namespace, order.name
     with suppress(NotInstalled):  # without CDI there are no images of it
-        for volume in await cluster.all(DATA_VOLUMES, namespace, labels=selector):
+        volume = await cluster.find(DATA_VOLUMES, namespace, name)
+        if volume and marks.is_of(volume, order):
             await delete(cluster, settings, volume)
-    for claim in await cluster.all(CLAIMS, namespace, labels=selector):
-        name, uid = claim["metadata"]["name"], claim["metadata"]["uid"]
+    claim = await cluster.find(CLAIMS, namespace, name)
+    if claim and marks.is_of(claim, order):
+        uid = claim["metadata"]["uid"]
         await cluster.delete(CLAIMS, namespace, name, uid)
         await wait_gone(cluster, CLAIMS, namespace, name, settings.remove, uid)
 

@@ -5,16 +5,18 @@ source is spent: its handler's first read of the body is what asks for it. Until
 sent again. CDI resumes nothing: what breaks later is the next try's.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from importer.errors import ImporterError, ObjectGone, TargetError, TargetUnavailable
+from importer.errors import CorruptImage, ImporterError, ObjectGone, TargetError, TargetUnavailable
 from importer.kube.patience import Patience
 from importer.stream.pipe import Chunks
 from importer.targets import Tell
 from importer.targets.cdi import answers
 from importer.targets.cdi.proxy import Proxy
-from importer.targets.remote import Answer, sending
+from importer.targets.remote import Answer, Sending, sending
 
 _LATER = (502, 503, 504)
 
@@ -71,7 +73,9 @@ class Upload:
 
         Raises TargetUnavailable, TargetError, NoSpace, CorruptImage, and what *pieces* raise.
         """
-        self._held = [await anext(pieces)]
+        if (first := await anext(pieces, None)) is None:
+            raise CorruptImage(f"upload into {self.claim}: not a byte came")
+        self._held = [first]
         patience, renewed = Patience(self.pace.busy), False
         while (answer := await self._once(pieces)).status != 200:
             if self._taken or answer.is_page:
@@ -102,11 +106,14 @@ class Upload:
         async with sending(
             str(self.proxy), url, headers, self.pace.taken, tls, self.answered
         ) as request:
-            for piece in tuple(self._held):
-                if early := await request.send(piece):
+            for held in self._held:
+                if early := await request.send(held):
                     return _unfinished(early)
-                self.sent += len(piece)
-            while (piece := await anext(pieces, b"")) != b"":
+                self.sent += len(held)
+            self._taken = len(self._held) > 1
+            while (piece := await self._next(pieces, request)) is not None:
+                if not piece:
+                    return _unfinished(request.answer.result())
                 if not self._taken:
                     self._held.append(piece)
                 if early := await request.send(piece):
@@ -117,12 +124,30 @@ class Upload:
                 self.sent += len(piece)
             return await request.end()
 
+    async def _next(self, pieces: Chunks, request: Sending) -> bytes | None:
+        """Return the next piece, None at the end, an empty one when the answer came before it."""
+        if not self._taken:  # what is read now may have to be sent again
+            return await anext(pieces, None)
+        coming = asyncio.ensure_future(anext(pieces, None))
+        try:
+            await asyncio.wait({coming, request.answer}, return_when=asyncio.FIRST_COMPLETED)
+            return coming.result() if coming.done() else b""
+        finally:
+            coming.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await coming
+
     def _refusal(self, answer: Answer) -> ImporterError:
         who = f"upload into {self.claim}"
         if answer.is_page:
             return answers.page(who, answer)
         told = f"{who}: {self.proxy} answers {answer.status} {answer.words}"
         match answer.status:
+            case 401 if self._taken:
+                return TargetError(
+                    f"{told} after the body: something in front of it kept the body until the "
+                    "token was too old; turn its request buffering off, or let [cdi] url go round"
+                )
             case 401:
                 return TargetError(
                     f"{told}, also to a new token: are the clocks of CDI's apiserver and "

@@ -1,7 +1,8 @@
 /* What is known of one image beyond its line in the list. */
 
 import { el } from "../dom.js";
-import { duration, size } from "../words.js";
+import { AT_TARGET } from "../images.js";
+import { duration, share, size } from "../words.js";
 
 /** Return the rows of a description list. */
 export function details({ uid, createdAt, spec, status }) {
@@ -10,6 +11,7 @@ export function details({ uid, createdAt, spec, status }) {
     ["Sent", spec.source.type === "url" ? spec.source.url : "by upload"],
     ["Asked for", asked(spec)],
     ...Object.entries(status.checksums ?? {}),
+    ["Does now", doing(status)],
     ["Steps", steps(status.phases)],
     ["Travels as", status.plan ? `${status.plan.wire}: ${status.plan.why}` : null],
     ["Predicted", status.plan ? predicted(status) : null],
@@ -25,6 +27,11 @@ export function details({ uid, createdAt, spec, status }) {
 function asked(spec) {
   const wishes = [spec.format, spec.virtualSize ? size(spec.virtualSize) : null, spec.checksum];
   return wishes.filter(Boolean).join(", ");
+}
+
+function doing({ phase, doing: said, progress }) {
+  const far = AT_TARGET.has(phase) && progress?.total ? share(progress) : null;
+  return [said, far].filter(Boolean).join(" · ");
 }
 
 function steps(phases) {

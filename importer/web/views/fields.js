@@ -41,6 +41,20 @@ export function nameInput(value, taken) {
   return input;
 }
 
+export function namespaceInput() {
+  return el("input", {
+    name: "namespace",
+    value: "default",
+    required: true,
+    maxLength: 63,
+    pattern: words.NAME_PATTERN,
+    title: words.NAME_RULE,
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: false,
+  });
+}
+
 export function checksumInput() {
   const input = el("input", {
     name: "checksum",

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { el, say } from "../dom.js";
-import { RUNNING } from "../images.js";
+import { AT_TARGET, RUNNING } from "../images.js";
 import * as words from "../words.js";
 import { details } from "./details.js";
 import { openForm } from "./dialog.js";
@@ -39,7 +39,7 @@ export class Row {
   /** Bring what depends on the clock up to date. */
   tick() {
     say(this.created, words.ago(this.image.createdAt));
-    if (this.image.status.phase === "Processing") say(this.facts, processing(this.image.status));
+    if (AT_TARGET.has(this.image.status.phase)) say(this.facts, atTarget(this.image.status));
   }
 
   #build(image) {
@@ -130,7 +130,7 @@ export class Row {
     const busy = RUNNING.has(phase) || upload?.state === "waiting" || upload?.state === "sending";
     this.running.hidden = !busy;
     if (!busy) return;
-    if (phase === "Transferring" && progress?.total) {
+    if (phase !== "Inspecting" && progress?.total) {
       Object.assign(this.bar, { max: progress.total, value: Math.min(progress.done, progress.total) });
     } else {
       this.bar.removeAttribute("value"); // nobody knows how far it is: never a made-up number
@@ -215,11 +215,11 @@ function label({ phase }, upload) {
 
 function facts(status, upload) {
   if (status.phase === "Transferring" && status.progress) return transferring(status.progress);
-  if (status.phase === "Processing") return processing(status);
+  if (AT_TARGET.has(status.phase)) return atTarget(status);
   if (status.phase === "Pending") {
     return upload?.state === "waiting" ? "Starts when another upload is done" : "Waits for its turn";
   }
-  return status.phase === "Inspecting" ? "Looks at the image" : "Makes room";
+  return status.phase === "Inspecting" ? "Looks at the image" : status.phase;
 }
 
 function transferring({ done, total, bytesPerSecond, etaSeconds }) {
@@ -229,8 +229,13 @@ function transferring({ done, total, bytesPerSecond, etaSeconds }) {
   return parts.join(" · ");
 }
 
-/** The target's own work: it has a clock, and no percent. */
-function processing({ phases }) {
+const OWN_WORK = { Preparing: "Makes room", Processing: "Verifies and finishes" };
+
+/** The target's own work, in its words where it has any; percent where it counts; always a clock. */
+function atTarget({ phase, phases, doing, progress }) {
+  const parts = [doing || OWN_WORK[phase]];
+  if (progress?.total) parts.push(words.share(progress));
   const began = phases.at(-1)?.startedAt;
-  return `Verifies and finishes${began ? ` · ${words.duration(words.since(began))}` : ""}`;
+  if (began && (doing || phase === "Processing")) parts.push(words.duration(words.since(began)));
+  return parts.join(" · ");
 }

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { announce, el } from "../dom.js";
 import { nameOfUrl } from "../words.js";
 import { openForm } from "./dialog.js";
-import { FORMAT_HELP, checksumInput, classSelect, field, formatSelect, nameInput } from "./fields.js";
+import { FORMAT_HELP, checksumInput, classSelect, field, formatSelect, nameInput, namespaceInput } from "./fields.js";
 
 export function openUrl({ images, classes }) {
   const url = el("input", {
@@ -17,7 +17,9 @@ export function openUrl({ images, classes }) {
     autocomplete: "off",
     spellcheck: false,
   });
-  const name = nameInput("", (wanted) => images.has("default", wanted));
+  const namespace = namespaceInput();
+  const name = nameInput("", (wanted) => images.has(namespace.value, wanted));
+  namespace.addEventListener("input", () => name.dispatchEvent(new Event("input")));
   const [checksum, storageClass, format] = [checksumInput(), classSelect(classes), formatSelect()];
   let typed = false;
   name.addEventListener("input", (event) => (typed ||= event.isTrusted));
@@ -34,14 +36,15 @@ export function openUrl({ images, classes }) {
       format: format.value || null,
       checksum: checksum.value || null,
     };
-    const image = await api.create({ name: name.value, namespace: "default", spec });
+    const image = await api.create({ name: name.value, namespace: namespace.value, spec });
     images.add(image);
     announce(`Importing ${image.name}`);
   };
   return openForm(
     { title: "Import from a URL", action: "Import", submit },
     field("URL", url, "Where the disk image, or its compressed file, can be downloaded."),
-    el("div", { className: "pair" }, field("Name", name), field("Checksum (optional)", checksum)),
+    el("div", { className: "pair" }, field("Name", name), field("Namespace", namespace)),
+    field("Checksum (optional)", checksum),
     el("div", { className: "pair" }, field("Storage class", storageClass), field("Store as", format, FORMAT_HELP)),
   );
 }
