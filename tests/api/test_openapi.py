@@ -55,13 +55,16 @@ async def test_the_answers_are_as_described(client: Client, tmp_path: Path) -> N
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=tmp_path,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.hooks"},
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.hooks", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()[-6000:]
 
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Where `tests` is: the hooks are imported from there."""
 
 SETTINGS = """
 [checks]
