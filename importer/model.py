@@ -69,6 +69,11 @@ class Format(StrEnum):
     VHDX = "vhdx"
     VDI = "vdi"
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the file is the disk itself, byte for byte: an ISO too."""
+        return self in (Format.RAW, Format.ISO)
+
 
 WantedFormat: TypeAlias = Literal["raw", "qcow2"]
 """Formats that an image can be stored in."""

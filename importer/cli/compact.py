@@ -24,13 +24,11 @@ from importer.formats.read import qcow2 as qcow2_file
 from importer.formats.read import raw
 from importer.formats.survey import survey
 from importer.model import Format, StorageClass, WantedFormat, Wire
-from importer.plan import Reach, Subject, accepted, choose
+from importer.plan import HERE, Subject, accepted, choose
 from importer.stream.extent import Extents, Runs
 from importer.stream.pipe import Chunks
 from importer.stream.readable import FileReadable
 from importer.stream.threads import in_thread
-
-_RAW = (Format.RAW, Format.ISO)
 
 
 class Stamp(NamedTuple):
@@ -62,7 +60,7 @@ class Disk:
 
     def extents(self) -> Extents:
         """Yield its guest data."""
-        if self.format in _RAW:
+        if self.format.is_raw:
             return raw.extents(self.path)
         return qcow2_file.extents(FileReadable(self.path))
 
@@ -78,7 +76,7 @@ async def look(path: Path) -> Disk | None:
     if compression.detect(head):
         return None
     seen = await inspect.see(file, head)
-    if seen.format in _RAW:
+    if seen.format.is_raw:
         return Disk(path, seen.format, size, await raw.runs(path), stamp)
     if seen.format is Format.QCOW2:
         return Disk(path, seen.format, size, await qcow2_file.runs(file), stamp)
@@ -101,8 +99,7 @@ def form(disk: Disk, wanted: WantedFormat | None, place: StorageClass) -> Wire:
         data=found.data,
         sizes=found.sizes,
     )
-    reach = Reach(here=True, can_seek=True)
-    return choose(subject, reach, accepted(place), place.rates).plan.wire
+    return choose(subject, HERE, accepted(place), place.rates).plan.wire
 
 
 class Compact:

@@ -17,11 +17,9 @@ from importer.cli.session import Session
 from importer.formats.survey import read, survey
 from importer.jobs.rates import defaults
 from importer.model import Candidate, Format, ImageInfo, PlanReport, StorageClass, WantedFormat
-from importer.plan import Reach, Subject, place_named, report
+from importer.plan import HERE, Subject, place_named, report
 from importer.targets.directory import ACCEPTS
 from importer.units import human
-
-HERE = Reach(here=True, can_seek=True)
 
 
 async def plan_file(

@@ -19,7 +19,6 @@ from importer.model import Format, ImageInfo, WantedFormat
 from importer.stream.threads import in_thread
 from importer.units import SECTOR, round_up
 
-_RAW = (Format.RAW, Format.ISO)
 _CHECKED = frozenset({Format.QCOW2, Format.VMDK, Format.VDI, Format.VHDX})
 """Formats that ``qemu-img check`` knows (7.2); it refuses VHD and raw with exit code 63."""
 
@@ -40,7 +39,7 @@ class Disks:
             part = _Part(file, size)
             head = await part.read_at(0, HEAD)
             seen = await see(part, head)
-            if seen.format in _RAW:
+            if seen.format.is_raw:
                 whole.check(head, part.size, seen.format)
                 virtual_size = round_up(part.size, SECTOR)
             else:

@@ -22,7 +22,6 @@ from importer.units import SECTOR, MiB, TiB, human, round_up
 HEAD = MiB
 """Bytes from the start that are always looked at."""
 
-_RAW = (Format.RAW, Format.ISO)
 _LONG = 64 * TiB
 """A skeleton whose length nobody knows: qemu-img must find room for all that a header claims."""
 
@@ -162,7 +161,7 @@ def _content_size(inner: Inner, head: bytes) -> int | None:
 
 def _told_inside(inner: bytes, head: bytes) -> int | None:
     size = compression.content_size(head)
-    if size is None or size < len(inner) or (kind := recognise.format_of(inner)) not in _RAW:
+    if size is None or size < len(inner) or not (kind := recognise.format_of(inner)).is_raw:
         return None
     try:
         whole.check(inner, size, kind)
@@ -172,7 +171,7 @@ def _told_inside(inner: bytes, head: bytes) -> int | None:
 
 
 async def _info(seen: Seen, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
-    if seen.format in _RAW:
+    if seen.format.is_raw:
         size = None if seen.size is None else round_up(seen.size, SECTOR)
     elif seen.whole:
         size = await _measured(seen, qemu_img)

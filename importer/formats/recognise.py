@@ -80,10 +80,7 @@ def format_of(head: bytes) -> Format:
     for magic, name in _REFUSED:
         if head.startswith(magic):
             raise UnsupportedImage(f"this is {name}, which is not read; convert it first")
-    for offset, magic, found in _FORMATS:
-        if head.startswith(magic, offset):
-            return found
-    return Format.ISO if is_iso(head) else Format.RAW
+    return _by_magic(head) or (Format.ISO if is_iso(head) else Format.RAW)
 
 
 def refuse_nested(head: bytes) -> None:
@@ -91,11 +88,13 @@ def refuse_nested(head: bytes) -> None:
 
     Who opens it without saying the format would open what it names: other files, for one.
     """
-    for offset, magic, found in _FORMATS:
-        if head.startswith(magic, offset):
-            raise UnsafeImage(
-                f"the disk inside the image begins as a {found} file; unpack it first"
-            )
+    if found := _by_magic(head):
+        raise UnsafeImage(f"the disk inside the image begins as a {found} file; unpack it first")
+
+
+def _by_magic(head: bytes) -> Format | None:
+    found = (kind for offset, magic, kind in _FORMATS if head.startswith(magic, offset))
+    return next(found, None)
 
 
 def is_iso(head: bytes) -> bool:

@@ -38,7 +38,7 @@ def check(head: bytes, tail: bytes | None = None) -> Format:
     *tail*: its last 1536 bytes or more, where they are known.
     """
     kind = recognise.format_of(head)
-    if kind in (Format.RAW, Format.ISO):
+    if kind.is_raw:
         if kind is Format.RAW:
             recognise.check_raw(head, None)
         _refuse_two(_inspected(head, tail), None)

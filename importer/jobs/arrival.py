@@ -22,7 +22,7 @@ from importer.formats.read.passing import Held, begin
 from importer.jobs.cargo import Cargo
 from importer.jobs.outbound import Outbound
 from importer.model import Compression, Format, ImageInfo, Plan, Rates, WantedFormat
-from importer.plan import Reach, Subject, choose
+from importer.plan import HERE, Reach, Subject, choose, stored_as
 from importer.sources import Declared, Opened
 from importer.stream.ahead import ahead
 from importer.stream.expand import expand
@@ -41,8 +41,6 @@ HEAD = MiB
 Inspect = Callable[[bytes, int | None], Awaitable[ImageInfo]]
 """Tell what an image is from its first HEAD bytes and, if known, its size. Raises ImageError."""
 
-_RAW = (Format.RAW, Format.ISO)
-_HERE = Reach(here=True, can_seek=True)
 _FRAMING = 64 * MiB
 """Bytes by which a frame may be larger than the disk in it: a header for each block."""
 
@@ -88,7 +86,7 @@ class Arrival:
 
     async def _of_file(self, path: Pipe, opened: Opened) -> Cargo:
         outer = await path.peek(HEAD)
-        found, head = await self._unwrapped(path, opened.encoded)
+        found, head = await self._unwrapped(path, outer, opened.encoded)
         size = opened.size
         if found:
             size = len(head) if len(head) < HEAD else None
@@ -109,7 +107,7 @@ class Arrival:
         if not isinstance(passing, Held):
             path.closes(passing.rest)
             return Cargo(info, found, plan, subject, self.reach, "raw", passing.all())
-        path.through(_instead(passing))
+        path.instead(passing.chunks)
         reach = replace(self.reach, shuffled=passing.why)
         return Cargo(info, found, self._plan(subject, reach), subject, reach, "as-is")
 
@@ -119,12 +117,14 @@ class Arrival:
     def _plan(self, subject: Subject, reach: Reach) -> Plan:
         return choose(subject, reach, self.accepts, self.rates).plan
 
-    async def _unwrapped(self, path: Pipe, encoded: bool) -> tuple[Compression | None, bytes]:
+    async def _unwrapped(
+        self, path: Pipe, head: bytes, encoded: bool
+    ) -> tuple[Compression | None, bytes]:
         """Undo the outer compression; return the last that was found, and the first bytes inside.
 
-        *encoded*: the sender added one.
+        *head*: the first bytes outside. *encoded*: the sender added a compression.
         """
-        head, outer = await path.peek(HEAD), None
+        outer = None
         for _ in range(2 if encoded else 1):
             if (found := compression.detect(head)) is None:
                 break
@@ -137,7 +137,7 @@ class Arrival:
         return outer, head
 
     async def _as_declared(self, path: Pipe, opened: Opened, declared: Declared) -> Cargo:
-        stored = self.wanted or self._kept(declared.format)
+        stored = stored_as(declared.format, self.wanted, self.accepts)
         why = (
             f"the client left out the zeros of its {declared.format} file of {human(declared.size)}"
         )
@@ -151,10 +151,7 @@ class Arrival:
         if self.outbound:
             return await self.outbound.of_file(path, info, None, subject, self.reach)
         path.through(ahead)
-        return Cargo(info, None, plan, subject, _HERE, "as-is")
-
-    def _kept(self, format: Format) -> WantedFormat:
-        return "qcow2" if format is Format.QCOW2 and "qcow2" in self.accepts.stores else "raw"
+        return Cargo(info, None, plan, subject, HERE, "as-is")
 
     async def _of_frame(
         self, path: Pipe, declared: Declared, plan: Plan, stored: WantedFormat
@@ -167,16 +164,16 @@ class Arrival:
         path.closes(extents)
         head, extents = await peeked(extents, HEAD)
         recognise.refuse_nested(head)
-        if declared.format in _RAW:
+        if declared.format.is_raw:
             await self.inspect(head, size)  # On the disk in a qcow2, a guest keeps what it likes.
         virtual_size = None if size is None else round_up(size, SECTOR)
-        if declared.format in _RAW and virtual_size not in (None, round_up(declared.size, SECTOR)):
+        if declared.format.is_raw and virtual_size not in (None, round_up(declared.size, SECTOR)):
             raise SizeMismatch(declared.size, virtual_size or 0)
         info = ImageInfo(format=declared.format, virtual_size=virtual_size, size=declared.size)
         subject = self._subject(info, None, declared.size)
         if self.outbound:
             return await self.outbound.of_disk(path, extents, info, plan, subject)
-        return Cargo(info, None, plan, subject, _HERE, "raw", located(extents))
+        return Cargo(info, None, plan, subject, HERE, "raw", located(extents))
 
     def _too_large(self, size: int) -> LimitExceeded:
         return LimitExceeded(
@@ -194,7 +191,3 @@ class Arrival:
             )
 
         return limited(most, refusal)
-
-
-def _instead(held: Held) -> Stage:
-    return lambda _: held.chunks

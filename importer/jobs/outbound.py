@@ -15,14 +15,12 @@ from importer.formats.read.passing import Held, begin_in_order
 from importer.jobs.cargo import Cargo
 from importer.jobs.spool import Spool, Spooled
 from importer.model import Compression, Format, ImageInfo, Plan, Rates
-from importer.plan import SPOOLED, Reach, Subject, from_disk, road
+from importer.plan import HERE, SPOOLED, Reach, Subject, from_disk, road
 from importer.stream.ahead import ahead
 from importer.stream.extent import Extents, located
 from importer.stream.pipe import Chunks, Pipe, Stage
 from importer.targets import Accepts
 from importer.units import SECTOR, round_up
-
-_RAW = (Format.RAW, Format.ISO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,11 @@ class Outbound:
             path.through(_raw_to_its_end(info.virtual_size))
         if cargo.wire == "as-is":
             return replace(cargo, size=_file_size(subject))
-        if info.format in _RAW:
+        if info.format.is_raw:
             return self._framed(path, cargo, raw.stream(path.chunks))
         passing = await begin_in_order(path.chunks)
         if isinstance(passing, Held):
-            held = passing.chunks
-            path.through(lambda _: held)
+            path.instead(passing.chunks)
             shuffled = replace(reach, shuffled=passing.why)
             return await self.of_file(path, info, found, subject, shuffled)
         path.closes(passing.rest)
@@ -69,8 +66,7 @@ class Outbound:
         self, path: Pipe, extents: Extents, info: ImageInfo, plan: Plan, subject: Subject
     ) -> Cargo:
         """Return what is sent for a disk that comes as *extents*."""
-        reach = Reach(here=True, can_seek=True)
-        cargo = Cargo(info, None, plan, subject, reach, "raw+zstd")
+        cargo = Cargo(info, None, plan, subject, HERE, "raw+zstd")
         if "raw+zstd" in self.accepts.wires and info.virtual_size is not None:
             return self._framed(path, cargo, extents)
         return self._from_disk(path, cargo, await self.spool.lay(self.uid, located(extents)))
@@ -117,7 +113,7 @@ class Outbound:
 
 
 def _instead(path: Pipe, chunks: Chunks, cargo: Cargo) -> Cargo:
-    path.through(lambda _: chunks)
+    path.instead(chunks)
     path.through(ahead)
     return cargo
 
@@ -152,4 +148,4 @@ def _raw_to_its_end(virtual_size: int | None) -> Stage:
 def _file_size(subject: Subject) -> int | None:
     if subject.compression is None:
         return subject.size
-    return subject.virtual_size if subject.format in _RAW else None
+    return subject.virtual_size if subject.format.is_raw else None

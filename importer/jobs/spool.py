@@ -21,8 +21,6 @@ from importer.stream.threads import in_thread
 from importer.targets import Disks, Written
 from importer.targets.sparse import SparseWriter, make_directory
 
-_RAW = (Format.RAW, Format.ISO)
-
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
@@ -42,7 +40,7 @@ class Spooled:
 
     def extents(self) -> Extents:
         """Return its guest data."""
-        if self.info.format in _RAW:
+        if self.info.format.is_raw:
             return raw.extents(self.path)
         return qcow2.extents(FileReadable(self.path))
 
@@ -65,7 +63,7 @@ class Spool:
         await self._written(path, chunks=chunks)
         info = await self._disks.measure(path, claimed)
         await self._disks.verify(path, info.format)
-        if info.format in (*_RAW, Format.QCOW2):
+        if info.format.is_raw or info.format is Format.QCOW2:
             return await _spooled(path, info, info.format)
         laid = self._path(uid, "laid")
         await self._disks.convert(path, info.format, laid, "raw")
@@ -102,7 +100,7 @@ def _raw(size: int) -> ImageInfo:
 
 
 async def _spooled(path: Path, info: ImageInfo, came: Format) -> Spooled:
-    if info.format in _RAW:
+    if info.format.is_raw:
         runs, unfit = await raw.runs(path), ""
     else:
         file = FileReadable(path)

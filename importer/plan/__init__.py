@@ -15,13 +15,14 @@ import msgspec
 
 from importer.errors import UnknownStorageClass, UnsupportedImage
 from importer.model import Candidate, Format, ImageInfo, Plan, PlanReport, Rates, StorageClass, Wire
-from importer.plan.case import RAW, READ, Case, Reach, Subject, stored_as
+from importer.plan.case import READ, Case, Reach, Subject, stored_as
 from importer.plan.cost import known_bytes, steps_of
 from importer.plan.possible import why_not
 from importer.plan.reason import reason
 from importer.targets import Accepts
 
 __all__ = [
+    "HERE",
     "SPOOLED",
     "Choice",
     "Reach",
@@ -36,6 +37,9 @@ __all__ = [
     "road",
     "stored_as",
 ]
+
+HERE = Reach(here=True, can_seek=True)
+"""A file on the client's machine."""
 
 SPOOLED = Reach(can_seek=True, spooled=True)
 """A file on the service's own disk."""
@@ -98,12 +102,11 @@ def choose_spool(
         laid = replace(laid, format=Format.RAW)
     if subject.virtual_size is None or subject.compression:
         laid = replace(laid, size=subject.virtual_size or subject.size)
-    spooled = choose(laid, SPOOLED, accepts, rates)
+    put = _put_down(laid, accepts, rates)
     try:
         direct = choose(subject, reach, accepts, rates)
     except UnsupportedImage:
-        return _put_down(spooled, laid), True
-    put = _put_down(spooled, laid)
+        return put, True
     if (put.plan.seconds or 0) < (direct.plan.seconds or math.inf):
         return put, True
     return direct, False
@@ -136,7 +139,7 @@ def road(
     if once and subject.format is Format.QCOW2 and not reach.shuffled:
         reach = replace(reach, shuffled=_ONCE)
     choice, spools = choose_spool(subject, reach, accepts, rates)
-    return Road(choice, spools or bool(reach.shuffled and subject.format in RAW), subject, reach)
+    return Road(choice, spools or bool(reach.shuffled and subject.format.is_raw), subject, reach)
 
 
 def from_disk(laid: Subject, accepts: Accepts, rates: Rates) -> Choice:
@@ -149,15 +152,13 @@ def from_disk(laid: Subject, accepts: Accepts, rates: Rates) -> Choice:
     return replace(choice, plan=msgspec.structs.replace(choice.plan, why=why))
 
 
-def _put_down(choice: Choice, laid: Subject) -> Choice:
-    """Return *choice* with what putting the file down costs."""
-    seconds = (laid.size or laid.virtual_size or 0) / SPOOL
-    plan = msgspec.structs.replace(
-        choice.plan,
-        why=f"{_FIRST}; {choice.plan.why}",
-        seconds=None if choice.plan.seconds is None else choice.plan.seconds + seconds,
-    )
-    return Choice(plan, choice.candidates)
+def _put_down(laid: Subject, accepts: Accepts, rates: Rates) -> Choice:
+    """Return what `from_disk` does, with what putting the file down costs beforehand."""
+    choice = from_disk(laid, accepts, rates)
+    if choice.plan.seconds is None:
+        return choice
+    seconds = choice.plan.seconds + (laid.size or laid.virtual_size or 0) / SPOOL
+    return replace(choice, plan=msgspec.structs.replace(choice.plan, seconds=seconds))
 
 
 def report(info: ImageInfo, subject: Subject, reach: Reach, place: StorageClass) -> PlanReport:
@@ -206,7 +207,7 @@ def _foretold(subject: Subject, reach: Reach, accepts: Accepts, rates: Rates) ->
         laid = replace(subject, size=subject.size or subject.virtual_size)
     else:
         laid = replace(subject, format=Format.RAW, size=subject.virtual_size, unfit="")
-    choice = _put_down(choose(laid, SPOOLED, accepts, rates), laid)
+    choice = _put_down(laid, accepts, rates)
     return choice if subject.sizes else _unsure(choice)
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from importer.model import Compression, Format, Rates, WantedFormat, Wire
 from importer.targets import Accepts
 
-RAW = (Format.RAW, Format.ISO)
-READ = (*RAW, Format.QCOW2)
+READ = (Format.RAW, Format.ISO, Format.QCOW2)
 """Formats whose guest data we read ourselves; qemu reads the others, on the finished file."""
 
 _GUESS = 0.5
@@ -75,7 +74,7 @@ class Case:
     def form(self, wire: Wire) -> str:
         """Return the format that arrives as *wire*, in qemu-img's words; ISO is raw."""
         if wire == "as-is":
-            return "raw" if self.subject.format in RAW else str(self.subject.format)
+            return "raw" if self.subject.format.is_raw else str(self.subject.format)
         return "qcow2" if wire == "qcow2" else "raw"
 
     def stored(self, wire: Wire) -> str:
@@ -116,7 +115,7 @@ class Case:
         """Bytes of the disk image file inside any compression, None where nobody knows."""
         if self.subject.compression is None:
             return self.subject.size
-        return self.subject.virtual_size if self.subject.format in RAW else None
+        return self.subject.virtual_size if self.subject.format.is_raw else None
 
     @property
     def disk(self) -> int | None:
@@ -129,6 +128,6 @@ class Case:
         """Bytes of data on the disk; a guess where no map told."""
         if self.subject.data is not None or self.disk is None:
             return self.subject.data
-        if self.subject.format in RAW or self.file is None:
+        if self.subject.format.is_raw or self.file is None:
             return int(self.disk * _GUESS)
         return min(self.disk, self.file)

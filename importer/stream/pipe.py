@@ -50,6 +50,10 @@ class Pipe:
         self.chunks = stage(self.chunks)
         self._stack.push_async_callback(self.chunks.aclose)
 
+    def instead(self, chunks: Chunks) -> None:
+        """Let *chunks* come from now on; they may be made of what came here so far."""
+        self.through(lambda _: chunks)
+
     def closes(self, reader: AsyncGenerator[Any, None]) -> None:
         """Close *reader*, which reads from here something else than bytes, before the stages."""
         self._stack.push_async_callback(reader.aclose)

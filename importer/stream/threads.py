@@ -7,8 +7,9 @@ to a file that the clean-up has closed or removed already.
 import asyncio
 import functools
 from collections.abc import Callable
-from contextlib import suppress
 from typing import ParamSpec, TypeVar
+
+from importer.stream.unbroken import unbroken
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,13 +19,4 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """Return what *work* returns; when cancelled meanwhile, let it end before saying so."""
     # Not asyncio.to_thread: its task and its copy of the context double the price of a hop.
     call = functools.partial(work, *args, **kwargs)
-    future = asyncio.get_running_loop().run_in_executor(None, call)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()  # looked at, so that asyncio does not report it as lost
-        raise
+    return await unbroken(asyncio.get_running_loop().run_in_executor(None, call))

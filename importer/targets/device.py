@@ -31,8 +31,6 @@ from importer.targets.sparse import (
 )
 from importer.units import SECTOR, MiB, human
 
-_RAW = (Format.RAW, Format.ISO)
-
 
 class DeviceShelf:
     """One block device."""
@@ -108,7 +106,7 @@ class DevicePlace:
 
     async def write(self, chunks: Chunks) -> Written:
         """Write raw to the device, other formats to the spool."""
-        to = self._device if self._info.format in _RAW else self._part
+        to = self._device if self._info.format.is_raw else self._part
         async with SparseWriter(to, self._limits.free_space) as writer:
             written = await writer.write(chunks)
         self._written = written.size
@@ -126,7 +124,7 @@ class DevicePlace:
         if self._wire == "raw":
             await self._disks.refuse_nested(self._device)
             info = self._info
-        elif self._info.format in _RAW:
+        elif self._info.format.is_raw:
             info = await self._from_device()
         else:
             info = await self._from_spool()
@@ -147,7 +145,7 @@ class DevicePlace:
             if await in_thread(self._is_vhd):
                 raise _not_raw(Format.VPC) from exc
             raise
-        if info.format not in _RAW:
+        if not info.format.is_raw:
             raise _not_raw(info.format)
         return info
 

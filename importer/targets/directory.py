@@ -23,7 +23,6 @@ from importer.targets import Accepts, Disks, Finished, Order, Tell, Written, unt
 from importer.targets.sparse import SparseWriter, failure, make_directory, sync_directory
 from importer.units import SECTOR, human, round_up
 
-_RAW = (Format.RAW, Format.ISO)
 _ENDINGS = ("raw", "qcow2")
 
 ACCEPTS = Accepts(
@@ -218,7 +217,7 @@ def refuse_options(order: Order) -> None:
 
 
 def _is_as_wanted(format: Format, wanted: str) -> bool:
-    return format is Format.QCOW2 if wanted == "qcow2" else format in _RAW
+    return format is Format.QCOW2 if wanted == "qcow2" else format.is_raw
 
 
 def _existing(path: Path) -> Path:

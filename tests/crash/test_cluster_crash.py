@@ -1,19 +1,18 @@
 """kill -9 beside a cluster, in every phase: one whole object comes of it, and nothing beside it."""
 
 import asyncio
-import contextlib
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests import images
 from tests.api.test_cluster import Both, settings
+from tests.crash.dying import Mortal, dying
 from tests.crash.test_crash import ask, reaches
 from tests.servers.gated import POINTS
 from tests.servers.running import Client, running
@@ -38,32 +37,16 @@ WHOLE = {
 
 KINDS = sorted({"pods", "volumeuploadsources", *WHOLE["longhorn"], *WHOLE["longhorn-v2"]})
 
-Mortal = tuple[asyncio.subprocess.Process, aiohttp.ClientSession, str]
-
 
 def often(points: list[str], *most: str) -> list[Any]:
     """Return *points* as parameters; those that are not of the *most* telling ones are soak."""
     return [p if p in most else pytest.param(p, marks=pytest.mark.soak) for p in points]
 
 
-@contextlib.asynccontextmanager
-async def mortal(data: Path, point: str, cluster: Site) -> AsyncIterator[Mortal]:
+def mortal(data: Path, point: str, cluster: Site) -> AbstractAsyncContextManager[Mortal]:
     """Run a service beside *cluster* that dies at *point*."""
     where = (str(data), point, str(cluster.kubeconfig), cluster.longhorn.url)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.crash.mortal_cluster", *where),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout
-    base, token = (await process.stdout.readline()).decode().split()
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with aiohttp.ClientSession(headers=headers) as http:
-            yield process, http, base
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    return dying("tests.crash.mortal_cluster", *where)
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests import images
+from tests.crash.dying import Mortal, dying
 from tests.servers.gated import POINTS
 from tests.servers.running import Client, config, running, until
 from tests.servers.web import WebServer
@@ -19,25 +19,9 @@ from tests.servers.web import WebServer
 MiB = 1 << 20
 
 
-@contextlib.asynccontextmanager
-async def mortal(
-    data: Path, point: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, aiohttp.ClientSession, str]]:
+def mortal(data: Path, point: str) -> AbstractAsyncContextManager[Mortal]:
     """Run a service that dies at *point*."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.crash.mortal", str(data), point),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout
-    base, token = (await process.stdout.readline()).decode().split()
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with aiohttp.ClientSession(headers=headers) as http:
-            yield process, http, base
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    return dying("tests.crash.mortal", str(data), point)
 
 
 async def ask(http: aiohttp.ClientSession, method: str, url: str, **kwargs: object) -> None:

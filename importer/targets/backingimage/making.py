@@ -8,11 +8,11 @@ from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster, Object
 from importer.kube.resources import BACKING_IMAGES, STORAGE_CLASSES
 from importer.kube.wait import wait_gone
+from importer.stream.unbroken import unbroken
 from importer.targets import Order, marks
 from importer.targets.backingimage import objects
 from importer.targets.backingimage.options import options
 from importer.targets.backingimage.removal import delete
-from importer.targets.unbroken import unbroken
 
 
 class Making:

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from importer.errors import CallerError
 from importer.targets import Order
+from importer.targets.options import read
 
 Tags = tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...]
 
@@ -27,22 +27,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Make a storage class too, whose volumes begin as the image."""
 
 
-_NAMES = msgspec.structs.fields(Options)
-
-
 def options(order: Order) -> Options:
     """Return the options of *order*. Raises CallerError, which names the one that is wrong."""
-    known = [field.encode_name for field in _NAMES]
-    for name in order.options:
-        if name not in known:
-            raise CallerError(f"spec.target.{name}: a Longhorn class knows {', '.join(known)}")
-    try:
-        return msgspec.convert(order.options, Options)
-    except msgspec.ValidationError as exc:
-        raise CallerError(_worded(str(exc))) from exc
-
-
-def _worded(text: str) -> str:
-    """Return msgspec's words (``Expected `int` - at `$.copies```) with the option in front."""
-    what, _, where = text.partition(" - at `$.")
-    return f"spec.target.{where.rstrip('`')}: {what}"
+    return read(order, Options, "a Longhorn class")

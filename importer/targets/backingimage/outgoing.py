@@ -4,15 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from importer.errors import SizeMismatch
-from importer.model import Format, ImageInfo, Wire
+from importer.model import ImageInfo, Wire
 from importer.stream.hashed import Digests
 from importer.stream.pipe import Chunks, Pipe
 from importer.stream.threads import in_thread
 from importer.stream.trickle import Silence, trickled
 from importer.stream.zeros import runs
 from importer.units import SECTOR, round_up
-
-_RAW = (Format.RAW, Format.ISO)
 
 
 @dataclass(slots=True)
@@ -63,7 +61,7 @@ class Outgoing:
             yield bytes(self.padded - size)
 
     async def _data_in(self, chunk: bytes) -> int:
-        is_disk = self.wire == "raw" or (self.wire == "as-is" and self.info.format in _RAW)
+        is_disk = self.wire == "raw" or (self.wire == "as-is" and self.info.format.is_raw)
         return await in_thread(_count, chunk) if is_disk else len(chunk)
 
 

@@ -4,14 +4,12 @@ A raw disk that ends early would be a whole one to it.
 """
 
 from importer.errors import SizeMismatch, UnsupportedImage
-from importer.model import Format, ImageInfo, Wire
+from importer.model import ImageInfo, Wire
 from importer.stream.pipe import Chunks, Pipe
 from importer.stream.threads import in_thread
 from importer.stream.zeros import runs
 from importer.targets.cdi import sniff
 from importer.units import SECTOR, round_up
-
-_RAW = (Format.RAW, Format.ISO)
 
 
 class Body:
@@ -20,7 +18,7 @@ class Body:
     def __init__(self, info: ImageInfo, wire: Wire, announced: int | None) -> None:
         """*announced*: bytes that will come, where that is known."""
         self._wire = wire
-        self._is_disk = wire == "as-is" and info.format in _RAW
+        self._is_disk = wire == "as-is" and info.format.is_raw
         if announced is None and self._is_disk:
             announced = info.virtual_size
         self._due = announced

@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from importer.errors import CallerError
 from importer.targets import Order
+from importer.targets.options import read
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]
 
@@ -23,22 +23,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Write zeros too, so that the whole volume is allocated."""
 
 
-_NAMES = msgspec.structs.fields(Options)
-
-
 def options(order: Order) -> Options:
     """Return the options of *order*. Raises CallerError, which names the one that is wrong."""
-    known = [field.encode_name for field in _NAMES]
-    for name in order.options:
-        if name not in known:
-            raise CallerError(f"spec.target.{name}: a CDI class knows {', '.join(known)}")
-    try:
-        return msgspec.convert(order.options, Options)
-    except msgspec.ValidationError as exc:
-        raise CallerError(_worded(str(exc))) from exc
-
-
-def _worded(text: str) -> str:
-    """Return msgspec's words (``Expected `bool` - at `$.x```) with the option in front."""
-    what, _, where = text.partition(" - at `$.")
-    return f"spec.target.{where.rstrip('`')}: {what}"
+    return read(order, Options, "a CDI class")

@@ -31,6 +31,7 @@ from importer.kube.wait import wait_for, wait_gone
 from importer.model import Format, ImageInfo, Placed, Wire
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks, Pipe
+from importer.stream.unbroken import unbroken
 from importer.targets import Finished, Order, Tell, Written, marks
 from importer.targets.cdi import objects, proxy
 from importer.targets.cdi.body import Body
@@ -40,7 +41,6 @@ from importer.targets.cdi.proxy import Proxy
 from importer.targets.cdi.ready import Ready
 from importer.targets.cdi.removal import delete, remove
 from importer.targets.cdi.upload import Pace, Upload
-from importer.targets.unbroken import unbroken
 from importer.units import MiB
 
 SLOWEST = 20 * MiB

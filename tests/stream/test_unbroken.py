@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from importer.errors import TargetBusy
-from importer.targets.unbroken import unbroken
+from importer.stream.unbroken import unbroken
 
 
 async def test_what_it_returns() -> None:
