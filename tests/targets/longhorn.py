@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from importer import config
 from importer.formats.recognise import refuse_nested
 from importer.kube.classes import storage_class
@@ -126,8 +124,17 @@ async def longhorn_member(
         yield LonghornMember(fake, longhorn, cluster, ours, shelf)
 
 
-def skip(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let *seconds* pass on our side at once: what waits for them has waited."""
+def skip(seconds: float) -> None:
+    """End at once every `asyncio.timeout` that ends within *seconds*, and in over 20 s.
+
+    Requests in flight keep their time: jumping the loop's clock would end them too.
+    """
     loop = asyncio.get_running_loop()
-    now = loop.time
-    monkeypatch.setattr(loop, "time", lambda: now() + seconds)
+    now = loop.time()
+    timers = [getattr(timer, "_callback", None) for timer in loop._scheduled]  # type: ignore[attr-defined]
+    ends = [getattr(timer, "__self__", None) for timer in timers]
+    waits = [end for end in ends if isinstance(end, asyncio.Timeout)]
+    due = [end for end in waits if 20 < (end.when() or 0) - now <= seconds]
+    assert due, "nothing waits so long"
+    for end in due:
+        end.reschedule(now)

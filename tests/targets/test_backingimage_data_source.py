@@ -64,9 +64,7 @@ async def test_one_of_an_earlier_image_is_none(member: LonghornMember) -> None:
     await ready
 
 
-async def test_why_the_pod_does_not_start_is_told(
-    member: LonghornMember, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_why_the_pod_does_not_start_is_told(member: LonghornMember) -> None:
     """An image that cannot be pulled is told in the cluster's words, and stands in the error."""
     make(member.fake, "")
     words = "Back-off pulling image"
@@ -75,7 +73,7 @@ async def test_why_the_pod_does_not_start_is_told(
     pod(member.fake, phase="Pending", containerStatuses=statuses)
     ready = waiting(member)
     await until(lambda: any(words in told for told in member.told))
-    skip(31, monkeypatch)
+    skip(31)
     with pytest.raises(TargetTimeout, match="ImagePullBackOff: Back-off pulling image"):
         await ready
 

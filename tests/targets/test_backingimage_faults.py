@@ -218,7 +218,7 @@ async def test_hash_takes_for_ever(tmp_path: Path, path: Path) -> None:
 # --- the pod does not come
 
 
-async def test_unschedulable(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unschedulable(tmp_path: Path, path: Path) -> None:
     """The scheduler's words are the error's, after the time that the settings give it."""
     words = "0/3 nodes are available: 3 Insufficient cpu."
     async with longhorn_member(tmp_path, unschedulable=words) as member:
@@ -226,7 +226,7 @@ async def test_unschedulable(tmp_path: Path, path: Path, monkeypatch: pytest.Mon
         place = member.place(order())
         preparing = asyncio.create_task(prepare(place, path))
         await until(lambda: any(words in told for told in member.told))
-        skip(301, monkeypatch)
+        skip(301)
         with pytest.raises(TargetTimeout, match=r"takes no bytes after 300 s: .*Insufficient cpu"):
             await preparing
         member.longhorn.scheduling.set()

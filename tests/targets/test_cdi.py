@@ -330,9 +330,7 @@ async def test_two_services_race_for_a_name(member: CdiMember, path: Path) -> No
     assert images.same(made, format, path, "raw")
 
 
-async def test_removing_waits_for_the_claim(
-    member: CdiMember, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_removing_waits_for_the_claim(member: CdiMember, path: Path) -> None:
     """A claim that a VM uses is not gone yet: what holds it is named, and later it goes."""
     finished = await fill(member.place(order()), path)
     claim = ("persistentvolumeclaims", "default", "disk")
@@ -341,7 +339,7 @@ async def test_removing_waits_for_the_claim(
     removing = asyncio.create_task(member.shelf.remove(order(), finished.placed))
     await member.fake.until_gone("datavolumes", "default", "disk")
     await until(lambda: ("", claim[0], "watch") in used(member.fake.calls[-1:]))
-    skip(121, monkeypatch)
+    skip(121)
     with pytest.raises(TargetTimeout, match=r"held by kubernetes\.io/pvc"):
         await removing
     member.fake.apply(*claim, {"metadata": {"finalizers": None}})

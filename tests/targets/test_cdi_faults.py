@@ -377,14 +377,13 @@ async def test_stuck(
     path: Path,
     fields: dict[str, Any],
     words: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cluster's own reason is told while it is waited for, and is the error's at the end."""
     async with cdi_member(tmp_path, pace=Pace(quiet=0.05), **fields) as member:
         place = member.place(order())
         preparing = asyncio.create_task(prepare(place, path))
         await until(lambda: any(words in told for told in member.told))
-        skip(301, monkeypatch)
+        skip(301)
         with pytest.raises(TargetTimeout, match=rf"takes no bytes after 300 s: .*{words}"):
             await preparing
         assert len(member.fake.calls) < 40
@@ -484,9 +483,7 @@ async def test_claim_loses_its_volume(member: CdiMember, qcow2: Path) -> None:
     member.assert_clean()
 
 
-async def test_convert_takes_for_ever(
-    member: CdiMember, qcow2: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_convert_takes_for_ever(member: CdiMember, qcow2: Path) -> None:
     """CDI's own work has its limit, which grows with the disk."""
     place = member.place(order())
     await prepare(place, qcow2)
@@ -494,7 +491,7 @@ async def test_convert_takes_for_ever(
     await place.write(chunks(qcow2))
     finishing = asyncio.create_task(place.finish())
     await until(lambda: any("converts" in told for told in member.told))
-    skip(601, monkeypatch)
+    skip(601)
     with pytest.raises(TargetTimeout, match=r"not done 600\.4 s after its last byte"):
         await finishing
     await place.abort()
