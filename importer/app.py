@@ -134,7 +134,8 @@ async def service(
             classes = await _classes(config, data, disks, stack)
         else:
             classes = Classes(shelves)
-        await classes.renew()
+        for entry in await classes.renew():
+            metrics.of(entry)
 
         async def inspect(head: bytes, size: int | None) -> ImageInfo:
             return await inspect_head(head, size, qemu_img, config.limits)

@@ -1,8 +1,12 @@
 """What Prometheus scrapes. Bytes and seconds only; Prometheus makes the rates.
 
 docs/metrics.md lists the names. No image's name is ever a label, so the number of series is that
-of the storage classes times a fixed set.
+of the storage classes times a fixed set. That set is there from the first scrape on, at 0: a series
+that began with its first event would hide it from Prometheus' increase().
 """
+
+from collections.abc import Iterator
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,15 +18,36 @@ from prometheus_client import (
 )
 
 from importer import __version__
+from importer.errors import ImageNotInOrder, ImporterError
 from importer.model import OVER, Phase, StorageClass
 from importer.units import MiB
 
 _CLASS = ("backend", "storage_class", "engine")
 
-_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
-_RATES = tuple(MiB * n for n in (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200))
+_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200)
+_RATES = tuple(MiB * n for n in (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800))
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+HOPS = ("source", "wire", "written", "skipped")
+SIDES = ("source", "target")
+PHASES = tuple(phase for phase in Phase if phase not in OVER)
+OUTCOMES = ("done", "retried", "failed", "cancelled")
+
+
+def _every(error: type[ImporterError]) -> Iterator[type[ImporterError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from _every(child)
+
+
+REASONS = {error.slug: error.side for error in _every(ImporterError)}
+"""Side of every reason there is. One that is none of these is counted as `internal`."""
+
+RETRIED = tuple(
+    error.slug for error in _every(ImporterError) if error.retryable or error is ImageNotInOrder
+)
+"""Reasons for which a try is made again."""
 
 
 class Metrics:
@@ -76,6 +101,7 @@ class Metrics:
             (*_CLASS, "side", "reason"),
             registry=self.registry,
         )
+        self._ready: set[tuple[str, str, str]] = set()
         build = Gauge("importer_build_info", "Always 1", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
 
@@ -94,6 +120,26 @@ class ClassMetrics:
     def __init__(self, metrics: Metrics, storage_class: StorageClass) -> None:
         self._all = metrics
         self._class = (storage_class.backend, storage_class.name, storage_class.engine)
+        if self._class not in metrics._ready:
+            metrics._ready.add(self._class)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Let every series of the class begin at 0."""
+        of, every = self._class, self._all
+        every._rate.labels(*of)
+        for hop in HOPS:
+            every._bytes.labels(*of, hop)
+        for side in SIDES:
+            every._stalls.labels(*of, side)
+        for phase, outcome in product(PHASES, OUTCOMES):
+            every._phases.labels(*of, phase.value, outcome)
+        for phase in PHASES:
+            every._active.labels(*of, phase.value)
+        for outcome, reason in (("ready", ""), ("cancelled", ""), *product(["failed"], REASONS)):
+            every._images.labels(*of, outcome, reason)
+        for reason in RETRIED:
+            every._retries.labels(*of, REASONS[reason], reason)
 
     def passed(self, hop: str, size: int) -> None:
         """Count *size* bytes past *hop*: source, wire, written or skipped."""
@@ -117,15 +163,19 @@ class ClassMetrics:
         """Record the rate of a transfer that came to its end."""
         self._all._rate.labels(*self._class).observe(guest_bytes / max(seconds, 1e-3))
 
-    def stalled(self, source: float, target: float) -> None:
-        """Count the seconds in which each side was waited for."""
-        self._all._stalls.labels(*self._class, "source").inc(source)
-        self._all._stalls.labels(*self._class, "target").inc(target)
+    def stalled(self, side: str, seconds: float) -> None:
+        """Count *seconds* in which *side*, source or target, was waited for."""
+        self._all._stalls.labels(*self._class, side).inc(seconds)
 
     def ended(self, outcome: str, reason: str = "") -> None:
         """Count an import that ended; *reason* is the error's slug."""
-        self._all._images.labels(*self._class, outcome, reason).inc()
+        self._all._images.labels(*self._class, outcome, reason and _known(reason)).inc()
 
-    def retried(self, side: str, reason: str) -> None:
-        """Count a try that failed and is tried again."""
-        self._all._retries.labels(*self._class, side, reason).inc()
+    def retried(self, reason: str) -> None:
+        """Count a try that failed and is tried again; *reason* is the error's slug."""
+        reason = _known(reason)
+        self._all._retries.labels(*self._class, REASONS[reason], reason).inc()
+
+
+def _known(reason: str) -> str:
+    return reason if reason in REASONS else ImporterError.slug

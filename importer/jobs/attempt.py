@@ -49,12 +49,23 @@ class Attempt:
     """What comes from the source."""
 
     _sent: Meter = field(default_factory=Meter)
-    """What goes to the place from the service's own disk, once the file lies there."""
+    """What comes from the service's own disk, once the file lies there."""
+
+    _given: Meter = field(init=False)
+    """What is handed to the place, in the form in which it travels."""
 
     _told: int | None = None
 
     def __post_init__(self) -> None:
-        self.meter = Meter(lambda size: self.metrics.passed("source", size))
+        metrics = self.metrics
+        self.meter = Meter(
+            lambda size: metrics.passed("source", size),
+            awaited=lambda seconds: metrics.stalled("source", seconds),
+        )
+        self._given = Meter(
+            lambda size: metrics.passed("wire", size),
+            held=lambda seconds: metrics.stalled("target", seconds),
+        )
 
     @property
     def done(self) -> int:
@@ -106,13 +117,22 @@ class Attempt:
                 path.through(self._sent.metered)
             if cargo.layout is None:
                 await self._make_room(opened, cargo)
-                return await self.place.write(path.chunks)
+                path.through(self._given.metered)
+                return await self._taken(self.place.write(path.chunks))
             async with aclosing(cargo.layout) as layout:
                 await self._make_room(opened, cargo)
                 if opened.declared:
                     self.total, self._told = cargo.info.virtual_size, 0
-                    return await self.place.fill(self._counted(layout))
-                return await self.place.fill(layout)
+                    layout = self._counted(layout)
+                async with aclosing(self._given.laid(layout)) as given:
+                    return await self._taken(self.place.fill(given))
+
+    async def _taken(self, work: Awaitable[Written]) -> Written:
+        """Return what the place took; what it does after the last byte is its time too."""
+        try:
+            return await work
+        finally:
+            self._given.left()
 
     async def _make_room(self, opened: Opened, cargo: Cargo) -> None:
         info, declared = cargo.info, opened.declared
@@ -166,10 +186,10 @@ class Attempt:
     def _count(self, written: Written, virtual_size: int) -> None:
         encoded = self.cargo is not None and self.cargo.wire in ("raw+zstd", "qcow2")
         whole = max(virtual_size, written.data) if encoded else written.size
-        self.metrics.passed("wire", written.wire)
+        # What the place added on the way: padding, a form's frame.
+        self.metrics.passed("wire", max(0, written.wire - self._given.size))
         self.metrics.passed("written", written.data)
         self.metrics.passed("skipped", whole - written.data)
-        self.metrics.stalled(self.meter.upstream, self._transferred.downstream)
 
 
 def _algorithms(checksum: Checksum | None) -> set[str]:

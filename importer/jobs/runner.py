@@ -32,7 +32,7 @@ from importer.jobs.queue import FairQueue
 from importer.jobs.rates import defaults, learnt
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
-from importer.jobs.timeline import Speed, entered, failed, seconds_in
+from importer.jobs.timeline import Speed, entered, failed, lasted, seconds_in
 from importer.metrics import ClassMetrics
 from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
 from importer.plan import Reach
@@ -384,7 +384,7 @@ class Runner:
         else:
             passes = error.retryable and source.rereadable and self._may_retry(job.image)
         if passes:
-            self._metrics_of(job.image).retried(error.side, error.slug)
+            self._metrics_of(job.image).retried(error.slug)
             log.warning("trying again", image=job.image.name, error=str(error))
             status = failed(job.image.status, Phase.PENDING, error, now())
             await self._move(job, Phase.PENDING, status, outcome="retried")
@@ -418,14 +418,15 @@ class Runner:
         await self._move(job, phase, entered(status, phase, now()))
 
     async def _move(self, job: Job, phase: Phase, status: Status, outcome: str = "done") -> None:
-        before = job.image.phase
+        before = job.image.status
         metrics = self._metrics_of(job.image)
         job.image = await self._store.move(job.image, phase, status)
-        metrics.left(before)
+        metrics.left(before.phase)
         metrics.entered(phase)
-        seconds = seconds_in(job.image.status, before)
+        # Of the status before: one that goes back to Pending has a new list.
+        seconds = lasted(before, now())
         if seconds is not None:
-            metrics.phase(before, outcome, seconds)
+            metrics.phase(before.phase, outcome, seconds)
         self._publish(job.image)
 
     async def _cancel_idle(self, image: Image) -> Image:

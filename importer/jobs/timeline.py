@@ -40,6 +40,12 @@ def seconds_in(status: Status, phase: Phase) -> float | None:
     return None
 
 
+def lasted(status: Status, at: datetime) -> float | None:
+    """Return how long the phase that *status* is in has lasted at *at*, if it has begun."""
+    is_open = status.phases and status.phases[-1].seconds is None
+    return _closed(status.phases, at)[-1].seconds if is_open else None
+
+
 def _closed(phases: tuple[PhaseTime, ...], at: datetime) -> tuple[PhaseTime, ...]:
     if not phases or phases[-1].seconds is not None:
         return phases

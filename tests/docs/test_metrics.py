@@ -17,9 +17,9 @@ def families() -> dict[str, tuple[str, frozenset[str]]]:
     one.phase(Phase.INSPECTING, "done", 1.0)
     one.entered(Phase.INSPECTING)
     one.transferred(1, 1.0)
-    one.stalled(1.0, 1.0)
+    one.stalled("source", 1.0)
     one.ended("ready")
-    one.retried("source", "source-unavailable")
+    one.retried("source-unavailable")
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
