@@ -428,6 +428,100 @@ class StorageClass(_Struct, frozen=True, kw_only=True):
     """What plans reckon with: defaults of the backend, then learnt from finished imports."""
 
 
+Strategy: TypeAlias = Literal[
+    "import",
+    "cdi-import",
+    "host-assisted",
+    "snapshot",
+    "csi-clone",
+    "full-copy",
+    "linked-clone",
+]
+"""How a volume got its bytes. ``import``: by this service; ``cdi-import``: by CDI's own importer;
+the next three: CDI's ways to clone; the last two: a clone by Longhorn that CDI has no part in, and
+one of Longhorn v2 that shares its source's blocks, whoever asked for it."""
+
+Basis: TypeAlias = Literal["measured", "inferred"]
+"""Whether bytes were counted as they passed, or reckoned from a percentage of the size."""
+
+
+class Copy(_Struct, frozen=True, kw_only=True):
+    """One copy of a volume's content, now or before. docs/copies.md says what each number means."""
+
+    uid: str
+    """Of the volume that is filled; ``UID/2`` for a second try."""
+
+    namespace: str
+    name: str
+    storage_class: str
+    engine: str
+    backend: str
+    strategy: Strategy
+    basis: Basis
+    state: Literal["Running", "Done", "Failed"]
+    phase: str | None = None
+    """What happens, in the words of whoever copies. A copy that is done may have one: its volume's
+    other replicas are made."""
+
+    done: Size = 0
+    """Bytes so far; of a copy that failed, what it had done."""
+
+    total: Size | None = None
+    """Bytes that have to be copied. None: nobody knows."""
+
+    started_at: datetime | None = None
+    """When bytes began to flow. None: over before anybody looked, and nothing tells."""
+
+    ended_at: datetime | None = None
+    """When they had stopped. None: it runs, or nothing tells."""
+
+    seconds: float | None = None
+    """Between the two; of one that runs, until now. None where one is not known."""
+
+    bytes_per_second: float = 0.0
+    """`done` over `seconds`: of the whole copy so far. 0 where that is not known."""
+
+    is_hint: bool = False
+    """`done` comes from a percentage: while it runs, it is known to a step of one percent at best,
+    and often not at all."""
+
+    idle_seconds: float = 0.0
+    """Seconds since `done` or the phase last changed; 0 when it is over."""
+
+    error: str | None = None
+    reason: str = ""
+    """Why it failed, as one of a fixed set of words; empty unless it did."""
+
+    source: str
+    """What is copied: a claim, a snapshot, a volume, or a URL without its secrets."""
+
+
+class CopyTotals(_Struct, frozen=True, kw_only=True):
+    """All copies of one storage class and strategy since counting began."""
+
+    storage_class: str
+    engine: str
+    backend: str
+    strategy: Strategy
+    basis: Basis
+    bytes: Size = 0
+    """Of copies whose seconds are known."""
+
+    seconds: float = 0.0
+    bytes_per_second: float = 0.0
+    """`bytes` over `seconds`: the average of whole copies."""
+
+    active: int = 0
+    remaining: Size = 0
+    """Bytes that those that run have to copy still, where that is known."""
+
+    done: int = 0
+    failed: int = 0
+    deleted: int = 0
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    """Reason → copies that failed for it."""
+
+
 class Readable(Protocol):
     """A file that can be read anywhere: local, or a URL whose server knows ranges."""
 

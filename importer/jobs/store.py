@@ -7,21 +7,15 @@ never for mere progress. Beside the public JSON a row holds the sealed secret of
 whether the image is being deleted: a delete that a crash cut off is finished at the next start.
 """
 
-import asyncio
-import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
+from importer.database import Database
 from importer.errors import Conflict, NameTaken, NotFound
 from importer.model import NEXT, Image, Phase, Rates, Status
-
-T = TypeVar("T")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
@@ -59,25 +53,22 @@ class Store:
     """All images of one service."""
 
     def __init__(self, path: Path) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._path = path
-        self._db: sqlite3.Connection
+        self._file = Database(path, (_SCHEMA, _RATES), "store")
 
     async def open(self) -> None:
         """Open the database, made when missing."""
-        await self._run(self._open)
+        await self._file.open()
 
     async def close(self) -> None:
         """Close it after the work that was asked for."""
-        await self._run(lambda: self._db.close())
-        self._thread.shutdown()
+        await self._file.close()
 
     async def add(self, image: Image, secret: bytes | None = None) -> None:
         """Remember a new image. Raises NameTaken."""
 
         def insert() -> None:
             try:
-                self._db.execute(
+                self._file.connection.execute(
                     "INSERT INTO images (uid, namespace, name, phase, image, secret)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
                     (*_key(image), image.phase, msgspec.json.encode(image), secret),
@@ -88,7 +79,7 @@ class Store:
                     "delete it or choose another name"
                 ) from exc
 
-        await self._write(insert)
+        await self._file.write(insert)
 
     async def get(self, namespace: str, name: str) -> Record:
         """Return one image. Raises NotFound."""
@@ -126,41 +117,43 @@ class Store:
         """
 
         def mark() -> None:
-            cursor = self._db.execute(
+            cursor = self._file.connection.execute(
                 "UPDATE images SET deleting = 1 WHERE uid = ? AND deleting = 0", (image.uid,)
             )
             if cursor.rowcount != 1:
                 raise NotFound(f"image {image.name} is being deleted already, or is gone")
 
-        await self._write(mark)
+        await self._file.write(mark)
 
     async def spare(self, image: Image) -> None:
         """Take the mark back: the target could not let go of *image*."""
-        await self._write(
-            lambda: self._db.execute("UPDATE images SET deleting = 0 WHERE uid = ?", (image.uid,))
+        await self._file.write(
+            lambda: self._file.connection.execute(
+                "UPDATE images SET deleting = 0 WHERE uid = ?", (image.uid,)
+            )
         )
 
     async def remove(self, image: Image) -> None:
         """Forget *image*; one that is gone already is fine."""
-        await self._write(
-            lambda: self._db.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
+        await self._file.write(
+            lambda: self._file.connection.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
         )
 
     async def rates(self, storage_class: str) -> Rates | None:
         """Return what was learnt of *storage_class*, None when nothing was."""
 
         def select() -> Rates | None:
-            row = self._db.execute(
+            row = self._file.connection.execute(
                 "SELECT rates FROM rates WHERE storage_class = ?", (storage_class,)
             ).fetchone()
             return msgspec.json.decode(row[0], type=Rates) if row else None
 
-        return await self._run(select)
+        return await self._file.run(select)
 
     async def keep_rates(self, storage_class: str, rates: Rates) -> None:
         """Remember what was learnt of *storage_class*, also after a restart."""
-        await self._write(
-            lambda: self._db.execute(
+        await self._file.write(
+            lambda: self._file.connection.execute(
                 "INSERT OR REPLACE INTO rates (storage_class, rates) VALUES (?, ?)",
                 (storage_class, msgspec.json.encode(rates)),
             )
@@ -168,18 +161,18 @@ class Store:
 
     async def _swap(self, image: Image, changed: Image) -> None:
         def update() -> None:
-            cursor = self._db.execute(
+            cursor = self._file.connection.execute(
                 "UPDATE images SET phase = ?, image = ? WHERE uid = ? AND phase = ?",
                 (changed.phase, msgspec.json.encode(changed), image.uid, image.phase),
             )
             if cursor.rowcount != 1:
                 raise Conflict(f"image {image.name} is no longer {image.phase}")
 
-        await self._write(update)
+        await self._file.write(update)
 
     async def _select(self, where: str, *values: str) -> list[Record]:
         def select() -> list[Record]:
-            rows = self._db.execute(
+            rows = self._file.connection.execute(
                 f"SELECT image, secret, deleting FROM images WHERE {where} ORDER BY rowid",  # noqa: S608
                 values,
             )
@@ -188,38 +181,7 @@ class Store:
                 for image, secret, deleting in rows
             ]
 
-        return await self._run(select)
-
-    async def _write(self, work: Callable[[], object]) -> None:
-        def transaction() -> None:
-            with self._transaction():
-                work()
-
-        await self._run(transaction)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        # Shielded: a cancelled caller must not leave a statement half sent.
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        return await asyncio.shield(future)
-
-    def _open(self) -> None:
-        self._path.touch(mode=0o600)
-        self._db = sqlite3.connect(self._path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA busy_timeout = 5000")
-        self._db.execute(_SCHEMA)
-        self._db.execute(_RATES)
+        return await self._file.run(select)
 
 
 def _key(image: Image) -> tuple[str, str, str]:

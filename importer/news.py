@@ -1,0 +1,57 @@
+"""Tells whoever listens what has changed.
+
+A listener that is slow misses versions between, never the last one: it holds one pending version
+a thing, so a stream of news costs as much memory as there are things, whatever their rate.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Listener(Generic[T]):
+    """One reader of news."""
+
+    _pending: dict[str, T] = field(default_factory=dict)
+    _something: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, key: str, news: T) -> None:
+        """Put *news* in place of older ones of the same thing."""
+        self._pending[key] = news
+        self._something.set()
+
+    async def batch(self) -> list[T]:
+        """Wait for news and return all of it."""
+        await self._something.wait()
+        self._something.clear()
+        news = list(self._pending.values())
+        self._pending.clear()
+        return news
+
+
+class News(Generic[T]):
+    """Passes news to all listeners; *key* names the thing that they are of."""
+
+    def __init__(self, key: Callable[[T], str]) -> None:
+        self._key = key
+        self._listeners: set[Listener[T]] = set()
+
+    def publish(self, news: T) -> None:
+        """Tell every listener; nothing waits."""
+        for listener in self._listeners:
+            listener.tell(self._key(news), news)
+
+    @contextmanager
+    def listener(self) -> Iterator[Listener[T]]:
+        """Return a listener that hears everything until the block ends."""
+        listener = Listener[T]()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.remove(listener)
