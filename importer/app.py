@@ -19,6 +19,7 @@ from yarl import URL
 from importer import __version__
 from importer.api.application import application
 from importer.api.auth import Door, token_of
+from importer.api.bench import BenchRoutes
 from importer.api.events import EventRoutes
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
@@ -31,6 +32,9 @@ from importer.formats.inspect import inspect_head, inspect_readable, inspect_sta
 from importer.formats.qemu_img import QemuImg
 from importer.formats.recognise import refuse_nested
 from importer.formats.survey import Far, far
+from importer.jobs.bench.benches import Benches
+from importer.jobs.bench.course import Course
+from importer.jobs.bench.ledger import Ledger
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
@@ -68,6 +72,7 @@ class Service:
     images: Images
     runner: Runner
     uploads: Uploads
+    benches: Benches
     token: str | None
 
 
@@ -147,6 +152,8 @@ async def service(
         images = Images(store, runner, classes, seal, hub, remotes.settled)
         events = EventRoutes(images, hub)
         uploads = Uploads(images, config.upload)
+        ledger = Ledger(data / "importer.db")
+        benches = Benches(Course(images, classes, ledger), config.limits)
         token = None if config.service.no_token else token_of(config.service, data)
         door = Door(token, config.service.scrape_token, config.service.origins)
         routes = [
@@ -154,17 +161,22 @@ async def service(
             *UploadRoutes(uploads, config).routes,
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
+            *BenchRoutes(benches).routes,
             *ServiceRoutes(images, metrics, remotes.inspect).routes,
         ]
         app = application(door, routes)
         app.on_shutdown.append(events.close)
         await store.open()
+        await ledger.open()
         try:
             await runner.start()
-            yield Service(app, images, runner, uploads, token)
+            await benches.start()
+            yield Service(app, images, runner, uploads, benches, token)
         finally:
+            await benches.stop()
             await runner.stop()
             await sources.close()
+            await ledger.close()
             await store.close()
 
 
@@ -195,6 +207,7 @@ async def _serve(config: Config, host: str, port: int) -> None:
         log.info("serving", version=__version__, address=address, data=config.service.data)
         await stop.wait()
         log.info("stopping")
+        await running.benches.stop()
         await running.runner.stop()
 
 

@@ -9,6 +9,7 @@
     - NameTaken                    name-taken              409
     - WrongPhase                   wrong-phase             409   not possible in this phase
     - Cancelled                    cancelled               409
+    - BenchBusy                    bench-busy              409   one bench at a time
     - LimitExceeded                limit-exceeded          413   larger than the configured limit
     - VersionRefused               version-refused         412   another version of a protocol
     - MediaTypeRefused             media-type-refused      415
@@ -114,6 +115,13 @@ class Cancelled(CallerError):
     """Somebody cancelled the import while it ran."""
 
     slug = "cancelled"
+    status = 409
+
+
+class BenchBusy(CallerError):
+    """A bench runs already, or is being cleaned up after."""
+
+    slug = "bench-busy"
     status = 409
 
 

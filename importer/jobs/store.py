@@ -37,15 +37,6 @@ CREATE TABLE IF NOT EXISTS rates (
 ) STRICT
 """
 
-_NOTES = """
-CREATE TABLE IF NOT EXISTS notes (
-    name TEXT PRIMARY KEY,
-    note BLOB NOT NULL
-) STRICT
-"""
-
-_FORGET_NOTE = "DELETE FROM notes WHERE name = ?"
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -62,7 +53,7 @@ class Store:
     """All images of one service."""
 
     def __init__(self, path: Path) -> None:
-        self._file = Database(path, (_SCHEMA, _RATES, _NOTES), "store")
+        self._file = Database(path, (_SCHEMA, _RATES), "store")
 
     async def open(self) -> None:
         """Open the database, made when missing."""
@@ -167,23 +158,6 @@ class Store:
                 (storage_class, msgspec.json.encode(rates)),
             )
         )
-
-    async def note(self, name: str) -> bytes | None:
-        """Return the note of that name, None when there is none."""
-
-        def select() -> bytes | None:
-            row = self._file.connection.execute(
-                "SELECT note FROM notes WHERE name = ?", (name,)
-            ).fetchone()
-            return bytes(row[0]) if row else None
-
-        return await self._file.run(select)
-
-    async def keep_note(self, name: str, note: bytes | None) -> None:
-        """Remember *note*, also after a restart; None: forget it."""
-        statement = "INSERT OR REPLACE INTO notes VALUES (?, ?)" if note else _FORGET_NOTE
-        values = (name, note) if note else (name,)
-        await self._file.write(lambda: self._file.connection.execute(statement, values))
 
     async def _swap(self, image: Image, changed: Image) -> None:
         def update() -> None:

@@ -2,7 +2,7 @@
 
 While an image is made there are, beside its future name, ``.<uid>.claim`` (empty until the image
 gets its name, then that name: what is there is ours to remove), ``.<uid>.part`` (the file as it
-comes) and ``.<uid>.new`` (what it is converted to).
+comes) and ``.<uid>.new`` (what it is converted to). ``.<uid>.copy`` is a copy of a finished one.
 Files are fsynced before they get their name, and the directory after.
 """
 
@@ -20,6 +20,8 @@ from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.stream.threads import in_thread
 from importer.targets import Accepts, Disks, Finished, Order, Tell, Written, untold
+from importer.targets.cloning import Cloned
+from importer.targets.copying import copied
 from importer.targets.sparse import SparseWriter, failure, make_directory, sync_directory
 from importer.units import SECTOR, human, round_up
 
@@ -71,6 +73,16 @@ class DirectoryShelf:
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove the image's file."""
         await in_thread(self.place(order).remove, Path(placed.name).name)
+
+    async def clone(self, image: Placed, order: Order, size: int, tell: Tell = untold) -> Cloned:
+        """Copy the image's file to a hidden one beside it."""
+        tell("the file is copied")
+        source = Path(image.name)
+        return await copied(source, source.parent / _copy_of(order), self._limits.free_space)
+
+    async def unclone(self, order: Order) -> None:
+        """Remove that file."""
+        await in_thread(self.place(order).remove, _copy_of(order))
 
 
 class DirectoryPlace:
@@ -208,6 +220,10 @@ class DirectoryPlace:
         if self._order.namespace != "default":
             with suppress(OSError):
                 self._folder.rmdir()
+
+
+def _copy_of(order: Order) -> str:
+    return f".{order.uid}.copy"
 
 
 def refuse_options(order: Order) -> None:

@@ -5,11 +5,12 @@ from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster
 from importer.model import Format, Placed, StorageClass
 from importer.targets import Accepts, Order, Tell, untold
-from importer.targets.cdi import proxy
+from importer.targets.cdi import clone, proxy
 from importer.targets.cdi.options import options
 from importer.targets.cdi.place import DataVolumePlace
 from importer.targets.cdi.removal import remove
 from importer.targets.cdi.upload import Pace
+from importer.targets.cloning import Cloned
 
 PACE = Pace()
 
@@ -58,4 +59,13 @@ class CdiShelf:
 
     async def remove(self, order: Order, placed: Placed) -> None:
         """Remove a finished image. Raises TargetTimeout while something holds its volume."""
+        await remove(self._cluster, self._settings, order)
+
+    async def clone(self, image: Placed, order: Order, size: int, tell: Tell = untold) -> Cloned:
+        """Have CDI copy the image's volume to a DataVolume that *order* names."""
+        copy = clone.Copy(self._cluster, self._class, self._settings, image, order, size, tell)
+        return await copy.made()
+
+    async def unclone(self, order: Order) -> None:
+        """Remove that DataVolume and its volume. Raises TargetTimeout while something holds it."""
         await remove(self._cluster, self._settings, order)
