@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.servers.cdi import claims, objects, status, token
-from tests.servers.cdi.filling import FAILED, Filling, Volume, key_of
+from tests.servers.cdi.clones import Cloning
+from tests.servers.cdi.filling import FAILED, Volume, key_of
 from tests.servers.cdi.upload_proxy import PRIME, Key, UploadProxy
 from tests.servers.cdi.upload_server import UploadServer
 from tests.servers.certificates import Authority
@@ -56,7 +57,7 @@ class _Claims(Mapping[Key, Object]):
 
 
 @dataclass
-class Cdi(Filling):
+class Cdi(Cloning):
     """CDI's controllers, its token API and its upload proxy."""
 
     authority: Authority = field(kw_only=True)
@@ -179,6 +180,10 @@ class Cdi(Filling):
     async def _live(self, volume: Object) -> None:
         with contextlib.suppress(Refused):  # deleted meanwhile
             self._sync(volume)
+            cls = claims.storage_class(self.kubernetes, volume)
+            if cls and "pvc" in volume["spec"]["source"]:
+                await self._clone(volume, cls)
+                return
             try:
                 made = self._claim(volume)
             except _NoClaim as exc:

@@ -1,0 +1,88 @@
+"""The bench through the API: what it finds, what it refuses, and that nothing of it stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.test_cluster import Both, settings
+from tests.servers.running import Client, config, running
+from tests.servers.site import site
+
+MiB = 1 << 20
+OVER = ("Done", "Ended", "Failed")
+TWO = {"classes": ["one=images", "two=more"]}
+
+
+async def over(client: Client, bench: Any) -> Any:
+    """Return the bench once it is over."""
+    while bench["state"] not in OVER:
+        await asyncio.sleep(0.02)
+        status, bench = await client.ask("GET", f"/v1/bench/{bench['id']}")
+        assert status == 200, bench
+    return bench
+
+
+async def begun(client: Client, *classes: str, **fields: Any) -> Any:
+    """Begin a bench of *classes*."""
+    wanted = {"storageClasses": classes, "size": 24 * MiB, **fields}
+    status, bench = await client.ask("POST", "/v1/bench", json=wanted)
+    assert status == 201, bench
+    return bench
+
+
+def left(data: Path) -> list[str]:
+    """Return what lies in the directories of the classes."""
+    folders = (data / "images", data / "more")
+    return [str(path) for folder in folders for path in folder.rglob("*")]
+
+
+async def test_every_class_has_its_turns(tmp_path: Path) -> None:
+    """Imports and copies of the same disk are told side by side, and nothing of them stays."""
+    async with running(config(tmp_path, local=TWO)) as client:
+        bench = await over(client, await begun(client, "one", "two", runs=2, dataShare=0.5))
+        assert bench["state"] == "Done"
+        assert bench["data"] == 12 * MiB
+        turns = [(run["storageClass"], run["run"]) for run in bench["runs"]]
+        assert turns == [("one", 1), ("two", 1), ("one", 2), ("two", 2)]
+        for run in bench["runs"]:
+            assert run["error"] is None
+            imported, copied = run["imported"], run["copied"]
+            names = [phase["name"] for phase in imported["phases"]]
+            assert names == ["Inspecting", "Preparing", "Transferring", "Processing"]
+            total = sum(phase["seconds"] for phase in imported["phases"])
+            assert imported["seconds"] == round(total, 3)
+            assert copied["basis"] == "measured"
+            assert copied["bytes"] == (12 * MiB if copied["strategy"] == "full-copy" else 0)
+        assert await client.names() == {}
+        assert left(tmp_path) == []
+
+
+@pytest.fixture
+async def both(tmp_path: Path) -> AsyncIterator[Both]:
+    """A service and a cluster, nothing made yet."""
+    async with (
+        site(tmp_path / "site") as cluster,
+        running(settings(tmp_path / "data", cluster)) as client,
+    ):
+        yield Both(client, cluster, tmp_path)
+
+
+async def test_a_clusters_classes_are_compared(both: Both) -> None:
+    """CDI says how it copied; a class of Longhorn v1 says why it did not; all goes again."""
+    client = both.client
+    bench = await over(client, await begun(client, "longhorn-v2", "longhorn", "lvm"))
+    assert bench["state"] == "Done"
+    found = {run["storageClass"]: run for run in bench["runs"]}
+    for run in found.values():
+        assert run["error"] is None
+        assert run["imported"]["bytesPerSecond"] > 0
+    v2 = found["longhorn-v2"]
+    assert (v2["engine"], v2["copied"]["strategy"]) == ("longhorn-v2", "csi-clone")
+    assert (v2["copied"]["basis"], v2["copied"]["bytes"]) == ("inferred", 24 * MiB)
+    assert found["longhorn"]["copied"] is None
+    assert "without a copy" in found["longhorn"]["note"]
+    assert both.left() == []
+    assert await client.names() == {}
