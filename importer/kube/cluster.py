@@ -95,7 +95,9 @@ class Cluster:
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> list[Object]:
         """Return the objects that match the selectors, in all namespaces or in one."""
-        return (await self.listed(resource, namespace, labels=labels, fields=fields))[0]
+        return (await self.listed(resource, namespace, labels=labels, fields=fields, keep=_whole))[
+            0
+        ]
 
     async def everywhere(self, resource: Resource, *, labels: str) -> list[Object]:
         """Return the objects that match in every namespace in which images may be made.
@@ -106,28 +108,38 @@ class Cluster:
         return [one for space in spaces for one in await self.all(resource, space, labels=labels)]
 
     async def listed(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> tuple[list[Object], str]:
-        """Return the same, and the version from which a watch goes on."""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        keep: Callable[[Object], T],
+    ) -> tuple[list[T], str]:
+        """Return what *keep* makes of them, and the version from which a watch goes on."""
         for _ in range(RELISTS):
             with suppress(Expired):  # too slow between two pages: all of them anew
-                return await self._pages(resource, namespace, selectors(labels, fields))
+                return await self._pages(resource, namespace, selectors(labels, fields), keep)
         raise ClusterUnavailable(
             f"API server {self.address}: {resource.plural} cannot be listed: the history is "
             f"forgotten between two pages, {RELISTS} times in a row"
         )
 
     async def _pages(
-        self, resource: Resource, namespace: str, query: dict[str, str]
-    ) -> tuple[list[Object], str]:
+        self,
+        resource: Resource,
+        namespace: str,
+        query: dict[str, str],
+        keep: Callable[[Object], T],
+    ) -> tuple[list[T], str]:
         about = About("list", resource, namespace)
-        found: list[Object] = []
+        found: list[T] = []
         query = {**query, "limit": str(PAGE)}
         while True:
             page = await self._ask(about, "GET", resource.path(namespace), query)
             # Items of built-in kinds come without them.
             head = {"apiVersion": resource.api_version, "kind": resource.kind}
-            found += [{**head, **item} for item in page.get("items") or []]
+            found += [keep({**head, **item}) for item in page.get("items") or []]
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 return found, str(metadata.get("resourceVersion", ""))
@@ -309,6 +321,10 @@ def selectors(labels: str, fields: str) -> dict[str, str]:
     """Return the query of selectors that are not empty."""
     both = {"labelSelector": labels, "fieldSelector": fields}
     return {name: text for name, text in both.items() if text}
+
+
+def _whole(found: Object) -> Object:
+    return found
 
 
 def _carries(found: Object, new: Object) -> bool:

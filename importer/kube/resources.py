@@ -56,6 +56,8 @@ STORAGE_CLASSES = Resource(
 )
 BACKING_IMAGES = Resource(*_LONGHORN, "backingimages", "BackingImage", "Longhorn")
 DATA_SOURCES = Resource(*_LONGHORN, "backingimagedatasources", "BackingImageDataSource", "Longhorn")
+VOLUMES = Resource(*_LONGHORN, "volumes", "Volume", "Longhorn")
+ENGINES = Resource(*_LONGHORN, "engines", "Engine", "Longhorn")
 DATA_VOLUMES = Resource(*_CDI, "datavolumes", "DataVolume", "CDI")
 STORAGE_PROFILES = Resource(*_CDI, "storageprofiles", "StorageProfile", "CDI", namespaced=False)
 CDI_CONFIGS = Resource(*_CDI, "cdiconfigs", "CDIConfig", "CDI", namespaced=False)

@@ -8,10 +8,10 @@ forgotten (410) means to list again, and what went meanwhile is seen to be gone.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import structlog
@@ -30,6 +30,8 @@ Key = tuple[str, str]
 
 Objects = Mapping[Key, Object]
 
+T = TypeVar("T")
+
 LONGEST = 1800
 """Seconds until the server ends a watch, which is then taken up again."""
 
@@ -43,7 +45,7 @@ GOOD = 10.0
 _ADDED = frozenset({"ADDED", "MODIFIED"})
 
 
-async def watch(
+def watch(
     cluster: Cluster,
     resource: Resource,
     namespace: str = "",
@@ -57,12 +59,26 @@ async def watch(
     What is yielded is a view that is up to date until the next is asked for. The server is given
     `[kubernetes] patience` seconds to come back each time it goes away: ClusterUnavailable.
     """
-    seen = _Seen(cluster, resource, namespace, selectors(labels, fields), silence)
+    return kept(cluster, resource, _whole, namespace, labels=labels, fields=fields, silence=silence)
+
+
+async def kept(
+    cluster: Cluster,
+    resource: Resource,
+    keep: Callable[[Object], T],
+    namespace: str = "",
+    *,
+    labels: str = "",
+    fields: str = "",
+    silence: float = SILENCE,
+) -> AsyncGenerator[Mapping[Key, T], None]:
+    """Yield the same, of each object only what *keep* returns: thousands cost little memory."""
+    seen = _Seen(cluster, resource, keep, namespace, selectors(labels, fields), silence)
     while True:
         found, seen.version = await cluster.listed(
-            resource, namespace, labels=labels, fields=fields
+            resource, namespace, labels=labels, fields=fields, keep=seen.kept
         )
-        seen.objects = {_key(one): one for one in found}
+        seen.objects = dict(found)
         yield MappingProxyType(seen.objects)
         try:
             async with aclosing(seen.changes()) as changes:
@@ -72,19 +88,21 @@ async def watch(
             await seen.pause(exc)
 
 
-class _Seen:
+class _Seen(Generic[T]):
     """What a watch knows."""
 
     def __init__(
         self,
         cluster: Cluster,
         resource: Resource,
+        keep: Callable[[Object], T],
         namespace: str,
         query: dict[str, str],
         silence: float,
     ) -> None:
-        self.objects: dict[Key, Object] = {}
+        self.objects: dict[Key, T] = {}
         self.version = ""
+        self._keep = keep
         self._cluster = cluster
         self._patience = Patience(cluster.settings.patience)
         self._opened: float | None = None
@@ -94,6 +112,10 @@ class _Seen:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=cluster.settings.timeout, sock_read=silence
         )
+
+    def kept(self, found: Object) -> tuple[Key, T]:
+        """Return what is kept of an object, and its key."""
+        return _key(found), self._keep(found)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yield after every change to the objects. Raises Expired when the version is too old."""
@@ -155,10 +177,14 @@ class _Seen:
         except (KeyError, TypeError) as exc:
             raise Later(f"{self._about}: an event without a version: {kind}") from exc
         if kind in _ADDED:
-            self.objects[_key(found)] = found
+            self.objects[_key(found)] = self._keep(found)
         elif kind == "DELETED":
             self.objects.pop(_key(found), None)
         return kind != "BOOKMARK"
+
+
+def _whole(found: Object) -> Object:
+    return found
 
 
 def _key(found: Object) -> Key:

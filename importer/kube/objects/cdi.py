@@ -1,9 +1,18 @@
 """CDI's objects (v1beta1, CDI 1.66)."""
 
+from typing import Any
+
 import msgspec
 
 from importer.errors import ClusterRefused
 from importer.kube.objects.base import Conditions, Part, View
+
+
+class DataVolumeSpec(Part, frozen=True, kw_only=True):
+    """What is wanted."""
+
+    source: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    """One entry: kind of source (``http``, ``pvc``, ``upload``, ...) → its fields."""
 
 
 class DataVolumeStatus(Conditions, frozen=True, kw_only=True):
@@ -18,6 +27,7 @@ class DataVolumeStatus(Conditions, frozen=True, kw_only=True):
 class DataVolume(View, frozen=True, kw_only=True):
     """``datavolumes.cdi.kubevirt.io``."""
 
+    spec: DataVolumeSpec = DataVolumeSpec()
     status: DataVolumeStatus = DataVolumeStatus()
 
 

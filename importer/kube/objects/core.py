@@ -10,6 +10,14 @@ class _Resources(Part, frozen=True, kw_only=True):
     requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class Reference(Part, frozen=True, kw_only=True):
+    """Another object: what a claim begins as."""
+
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+
+
 class ClaimSpec(Part, frozen=True, kw_only=True):
     """What is claimed."""
 
@@ -18,6 +26,8 @@ class ClaimSpec(Part, frozen=True, kw_only=True):
     storage_class_name: str = ""
     volume_name: str = ""
     resources: _Resources = _Resources()
+    data_source: Reference = Reference()
+    data_source_ref: Reference = Reference()
 
 
 class ClaimStatus(Conditions, frozen=True, kw_only=True):
