@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.test_cluster import Both, settings
+from tests.servers.gated import COPYING, POINTS, Gate, gated
 from tests.servers.running import Client, config, running
 from tests.servers.site import site
+from tests.targets.longhorn import skip
 
 MiB = 1 << 20
 OVER = ("Done", "Ended", "Failed")
@@ -86,3 +89,53 @@ async def test_a_clusters_classes_are_compared(both: Both) -> None:
     assert "without a copy" in found["longhorn"]["note"]
     assert both.left() == []
     assert await client.names() == {}
+
+
+STEPS = [*POINTS, *COPYING]
+
+
+@asynccontextmanager
+async def held(data: Path, point: str) -> AsyncIterator[tuple[Client, Any, Gate]]:
+    """Run a service whose bench is held at *point*."""
+    ours, gate = config(data, local=TWO), Gate(point)
+    async with running(ours, gated(ours, gate)) as client:
+        bench = await begun(client, "one")
+        await gate.reached.wait()
+        yield client, bench, gate
+
+
+@pytest.mark.parametrize("point", STEPS)
+async def test_a_bench_that_is_ended_leaves_nothing(tmp_path: Path, point: str) -> None:
+    """Whatever it was at: its client is told that it was ended, and asks until all is gone."""
+    async with held(tmp_path, point) as (client, bench, gate):
+        status, told = await client.ask("DELETE", f"/v1/bench/{bench['id']}")
+        assert (status, told["state"]) == (200, "Cleaning")
+        gate.opened.set()
+        ended = await over(client, bench)
+        assert (ended["state"], ended["error"]["slug"]) == ("Ended", "cancelled")
+        assert await client.names() == {}
+        assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("point", ["before prepare", "amid write", "after copy", "before remove"])
+async def test_a_bench_that_nobody_asks_about_ends(tmp_path: Path, point: str) -> None:
+    """A client that was killed asks no more: after a minute all that was made goes."""
+    async with held(tmp_path, point) as (client, bench, gate):
+        skip(60)
+        gate.opened.set()
+        ended = await over(client, bench)
+        assert ended["state"] == "Ended"
+        assert "nobody asked for 60 s" in ended["error"]["message"]
+        assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("point", STEPS)
+async def test_a_service_that_stops_leaves_nothing_of_a_bench(tmp_path: Path, point: str) -> None:
+    """It cleans up before it goes."""
+    async with held(tmp_path, point) as (client, _, gate):
+        stopping = asyncio.create_task(client.service.benches.stop())
+        await asyncio.sleep(0)  # it has begun
+        gate.opened.set()
+        await stopping
+        assert await client.names() == {}
+        assert left(tmp_path) == []

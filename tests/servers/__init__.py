@@ -28,10 +28,10 @@ annotations, events, conditions, phases, restarts; StorageProfiles; tokens; bind
 for the first consumer; file system overhead.
 
 **Not simulated**: HTTP/2 (aiohttp speaks 1.1) and the proxy's second TLS hop; CDI's importer,
-how clones are made, archives and ``VolumeImportSource``; claims that are uploaded to without a DataVolume;
-the upload server's deadline; Longhorn's engine, replicas, backups, exports and engine v2's images;
-its API but for upload and download; node and disk selectors; Harvester's own controllers; kubelet's
-back-off in seconds (`restarting` is a gate); speed.
+how clones are made, archives and ``VolumeImportSource``; claims that are uploaded to without a
+DataVolume; the upload server's deadline; Longhorn's engine, replicas, backups, exports and engine
+v2's images; its API but for upload and download; node and disk selectors; Harvester's own
+controllers; kubelet's back-off in seconds (`restarting` is a gate); speed.
 
 Time: limits are fields (`start_limit`, `ready_limit`), clocks are fields (`clock.HandClock` is
 moved by hand), and gates (`scheduling`, `hashing`, `converting`, `binding` ...) are events that are

@@ -17,6 +17,7 @@ from importer.model import ImageInfo, Placed, StorageClass, Wire
 from importer.stream.extent import Layout
 from importer.stream.pipe import Chunks
 from importer.targets import Accepts, Finished, Order, Place, Shelf, Tell, Written, untold
+from importer.targets.cloning import Cloned, Clones
 from importer.targets.local import shelves
 
 T = TypeVar("T")
@@ -27,6 +28,9 @@ POINTS = [
     "amid write",
 ]
 """Where a gate is passed."""
+
+COPYING = [f"{when} {step}" for step in ("copy", "uncopy") for when in ("before", "after")]
+"""And where images are copied."""
 
 
 class Passes(Protocol):
@@ -113,9 +117,34 @@ class GatedShelf:
         await self._gate.passes("after remove")
 
 
+class GatedCopies(GatedShelf):
+    """A shelf that copies its images too."""
+
+    def __init__(self, shelf: Shelf, gate: Passes) -> None:
+        super().__init__(shelf, gate)
+        assert isinstance(shelf, Clones)
+        self._clones: Clones = shelf
+
+    async def clone(self, image: Placed, order: Order, size: int, tell: Tell = untold) -> Cloned:
+        await self._gate.passes("before copy")
+        cloned = await self._clones.clone(image, order, size, tell)
+        await self._gate.passes("after copy")
+        return cloned
+
+    async def unclone(self, order: Order) -> None:
+        await self._gate.passes("before uncopy")
+        await self._clones.unclone(order)
+        await self._gate.passes("after uncopy")
+
+
+def behind(shelf: Shelf, gate: Passes) -> GatedShelf:
+    """Return *shelf* behind *gate*."""
+    return (GatedCopies if isinstance(shelf, Clones) else GatedShelf)(shelf, gate)
+
+
 def gated(settings: Config, gate: Passes) -> dict[str, Shelf]:
     """Return the configured local classes behind *gate*."""
     disks = Disks(QemuImg(settings.qemu_img), settings.limits)
     data = Path(settings.service.data)
     real = shelves(settings.local.classes, data, disks, settings.limits)
-    return {name: GatedShelf(shelf, gate) for name, shelf in real.items()}
+    return {name: behind(shelf, gate) for name, shelf in real.items()}

@@ -57,17 +57,19 @@ class Benches:
         self._stopping = False
 
     async def start(self) -> None:
-        """Clean up after a service that was killed; nobody waits for it."""
-        self._task = asyncio.create_task(self._recover(), name="bench: cleaning up")
+        """Clean up after a bench that left something; nobody waits for it."""
+        if await self._course.ledger.things():
+            log.info("cleaning up after a bench")
+            self._task = asyncio.create_task(self._recover(), name="bench: cleaning up")
 
     async def stop(self) -> None:
         """End the bench, and wait a while for its clean-up."""
         self._stopping = True
         self._cancel()
         if self._task:
-            await asyncio.wait([self._task], timeout=GRACE)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            _, late = await asyncio.wait([self._task], timeout=GRACE)
+            for task in late:
+                task.cancel()
 
     async def begin(self, request: BenchRequest) -> Bench:
         """Begin a bench, once it is sure that it can be run.
@@ -126,9 +128,9 @@ class Benches:
                 f"bench {self._bench.id} is {self._bench.state}; one at a time can be measured"
             )
         if self._task is None or self._task.done():
-            if not await self._course.ledger.things():
-                return
             await self.start()
+        if self._task is None or self._task.done():
+            return
         raise BenchBusy("what an earlier bench has left is being taken away; try again in a while")
 
     async def _checked(self, request: BenchRequest, data: int) -> list[Run]:
@@ -220,9 +222,7 @@ class Benches:
     # --- after
 
     async def _recover(self) -> None:
-        if await self._course.ledger.things():
-            log.info("cleaning up after a bench")
-            await self._clear()
+        await self._clear()
 
     async def _clear(self) -> ImporterError | None:
         """Take away what was made; return what is in the way."""

@@ -13,6 +13,7 @@ from importer.jobs.bench.result import Copied, Imported, Run
 from importer.jobs.images import Images
 from importer.jobs.timeline import problem_of
 from importer.model import Image, ImageRequest, Phase, Placed, Spec, UploadSource
+from importer.stream.unbroken import unbroken
 from importer.targets import Order, Tell
 from importer.targets.classes import Classes
 from importer.targets.cloning import WHY_NOT, Clones
@@ -80,7 +81,8 @@ class Course:
             await self.images.get(thing.namespace, thing.name)
         except NotFound:
             return
-        await self.images.delete(thing.namespace, thing.name)
+        # One that is being deleted is nobody's to delete again: given up half-way, it would stay.
+        await unbroken(self.images.delete(thing.namespace, thing.name))
 
     async def _uncopy(self, thing: Thing) -> None:
         shelf = self.classes.shelf(thing.storage_class)
