@@ -13,7 +13,7 @@ from importer.formats.recognise import refuse_nested
 from importer.kube.cluster import cluster
 from importer.targets.in_cluster import look
 from tests.crash.mortal import Death
-from tests.servers.gated import GatedShelf
+from tests.servers.gated import behind
 from tests.servers.running import config
 
 
@@ -31,7 +31,7 @@ async def main(data: Path, point: str, kubeconfig: str, longhorn: str) -> None:
     ours = settings(data, kubeconfig, longhorn)
     async with cluster(ours.kubernetes) as connected:
         real = await look(connected, ours, refuse_nested)()
-        shelves = {name: GatedShelf(shelf, Death(point)) for name, shelf in real.items()}
+        shelves = {name: behind(shelf, Death(point)) for name, shelf in real.items()}
         async with (
             service(ours, shelves) as run,
             listening(run.app, "127.0.0.1", 0, ours) as base,

@@ -25,6 +25,7 @@ from importer.errors import (
 )
 from importer.jobs.bench.course import Course
 from importer.jobs.bench.generated import Pattern
+from importer.jobs.bench.ledger import Thing
 from importer.jobs.bench.result import Bench, BenchRequest, BenchState, Run
 from importer.jobs.timeline import problem_of
 from importer.model import Progress, StorageClass, now
@@ -58,7 +59,7 @@ class Benches:
 
     async def start(self) -> None:
         """Clean up after a bench that left something; nobody waits for it."""
-        if await self._course.ledger.things():
+        if await self.things():
             log.info("cleaning up after a bench")
             self._task = asyncio.create_task(self._recover(), name="bench: cleaning up")
 
@@ -109,6 +110,10 @@ class Benches:
         self._known(id)
         self._cancel()
         return self._known(id)
+
+    async def things(self) -> list[Thing]:
+        """Return what there may be of a bench, also of an earlier service's."""
+        return await self._course.ledger.things()
 
     def _known(self, id: str) -> Bench:
         if self._bench is None or self._bench.id != id:
@@ -210,7 +215,7 @@ class Benches:
         """Return *bench* with how far the import is that runs now."""
         if bench.state is not BenchState.RUNNING:
             return bench
-        for thing in await self._course.ledger.things():
+        for thing in await self.things():
             with suppress(NotFound):
                 image = await self._course.images.get(thing.namespace, thing.name)
                 if not image.status.error and image.status.target is None:
