@@ -20,6 +20,7 @@ from importer.cli.access import Access, checked_name
 from importer.cli.body import Body
 from importer.cli.exits import Refused
 from importer.errors import ImporterError
+from importer.jobs.bench.result import Bench, BenchRequest
 from importer.model import Image, ImageInfo, ImageRequest, PlanReport, Problem, StorageClass
 from importer.units import MiB
 
@@ -116,6 +117,19 @@ class Client:
         """Return how the image of *source*, as a spec has it, would travel."""
         wanted = {"source": source, "storageClass": storage_class, "format": format}
         return _read(await self._call("POST", "/v1/plan", json=wanted), PlanReport)
+
+    async def begin_bench(self, request: BenchRequest) -> Bench:
+        """Ask for a bench."""
+        body = msgspec.to_builtins(request)
+        return _read(await self._call("POST", "/v1/bench", json=body), Bench)
+
+    async def bench(self, id: str) -> Bench:
+        """Return a bench, and keep it going."""
+        return _read(await self._call("GET", f"/v1/bench/{id}"), Bench)
+
+    async def end_bench(self, id: str) -> Bench:
+        """End a bench; it then cleans up."""
+        return _read(await self._call("DELETE", f"/v1/bench/{id}"), Bench)
 
     async def upload(self, name: str, body: Body, wanted: Mapping[str, str]) -> Image:
         """Send *body*; return its image, ready or (answer 202) in the target's hands."""

@@ -254,6 +254,32 @@ async def classes(session: "Session") -> None:
     print_shelves(session, await session.client.classes())
 
 
+@app.command()
+@remote
+async def bench(
+    session: "Session",
+    *,
+    storage_class: Annotated[
+        list[str], Option("--storage-class", help="Where to measure. Any number.")
+    ],
+    size: Annotated[
+        str, Option("--size", metavar="SIZE", help="Size of the disk, as 512MiB or 4GiB.")
+    ] = "4GiB",
+    data_share: Annotated[
+        float, Option("--data-share", metavar="SHARE", help="Of it that is data: 0 to 1.")
+    ] = 0.5,
+    runs: Annotated[
+        int, Option("--runs", metavar="N", help="Times that every class has its turn.")
+    ] = 1,
+) -> None:
+    """Compare storage classes: import a generated disk, copy it, remove both. Ctrl-C ends it."""
+    from importer.cli.bench import bench as run_bench
+    from importer.cli.bench import request_of
+
+    request = request_of(storage_class, size, data_share, runs, session.namespace)
+    await run_bench(session, request)
+
+
 async def _inspected(path: Path) -> ImageInfo:
     from importer.cli.body import size_of
     from importer.formats.inspect import inspect_readable
