@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from importer.copies.ledger import End
 from importer.database import Database
 from importer.model import Copy
 
@@ -36,6 +37,7 @@ _SCHEMA = (
     CREATE TABLE IF NOT EXISTS copies (
         uid  TEXT PRIMARY KEY,
         over INTEGER NOT NULL,
+        kind TEXT NOT NULL,
         copy BLOB NOT NULL
     ) STRICT
     """,
@@ -72,7 +74,9 @@ class Remembered:
     """Everything that an earlier service left."""
 
     totals: dict[Label, Total]
-    running: list[Copy]
+    running: dict[str, tuple[str, Copy]]
+    """Uid → the kind of object that it was seen on, and the copy."""
+
     over: list[Copy]
     """Oldest first."""
 
@@ -98,10 +102,19 @@ class History:
         """Close it after the work that was asked for."""
         await self._file.close()
 
-    async def keep(self, running: Iterable[Copy]) -> None:
-        """Remember copies that run."""
-        rows = [(copy.uid, 0, msgspec.json.encode(copy)) for copy in running]
+    async def keep(self, running: Iterable[tuple[str, Copy]]) -> None:
+        """Remember copies that run, each with the kind of object that it was seen on."""
+        rows = [(copy.uid, 0, kind, msgspec.json.encode(copy)) for kind, copy in running]
         await self._file.write(lambda: self._put(rows))
+
+    async def amend(self, copy: Copy) -> None:
+        """Remember a copy that is over as it is now."""
+        values = (msgspec.json.encode(copy), copy.uid)
+        await self._file.write(
+            lambda: self._file.connection.execute(
+                "UPDATE copies SET copy = ? WHERE uid = ?", values
+            )
+        )
 
     async def drop(self, uids: Iterable[str]) -> None:
         """Forget copies that were none of their own."""
@@ -110,12 +123,15 @@ class History:
             lambda: self._file.connection.executemany("DELETE FROM copies WHERE uid = ?", rows)
         )
 
-    async def end(self, copy: Copy, kind: str, label: Label, total: Total) -> None:
-        """Remember that *copy* is over and counted: *total* is what *label* has now."""
+    async def end(self, end: End, label: Label, total: Total) -> None:
+        """Remember that a copy is over and counted: *total* is what *label* has now."""
+        uid = end.copy.uid
 
-        def end() -> None:
-            self._put([(copy.uid, 1, msgspec.json.encode(copy))])
-            self._count([(copy.uid, kind)])
+        def write() -> None:
+            # Anew, so that rows are in the order of their ends.
+            self._file.connection.execute("DELETE FROM copies WHERE uid = ?", (uid,))
+            self._put([(uid, 1, end.kind, msgspec.json.encode(end.copy))])
+            self._count([(uid, end.kind)])
             self._file.connection.execute(
                 "INSERT OR REPLACE INTO copy_totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*msgspec.structs.astuple(label), total.copies, total.bytes, total.seconds),
@@ -126,7 +142,7 @@ class History:
                 (KEPT,),
             )
 
-        await self._file.write(end)
+        await self._file.write(write)
 
     async def know(self, kind: str, over: Iterable[str]) -> None:
         """Remember that *kind* was looked at, and copies that were over before: never counted."""
@@ -145,8 +161,8 @@ class History:
             lambda: self._file.connection.executemany("DELETE FROM counted WHERE uid = ?", rows)
         )
 
-    def _put(self, rows: list[tuple[str, int, bytes]]) -> None:
-        self._file.connection.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?, ?)", rows)
+    def _put(self, rows: list[tuple[str, int, str, bytes]]) -> None:
+        self._file.connection.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?)", rows)
 
     def _count(self, rows: list[tuple[str, str]]) -> None:
         self._file.connection.executemany("INSERT OR IGNORE INTO counted VALUES (?, ?)", rows)
@@ -155,13 +171,13 @@ class History:
         select = self._file.connection.execute
         totals = {Label(*row[:7]): Total(*row[7:]) for row in select("SELECT * FROM copy_totals")}
         copies = [
-            (over, msgspec.json.decode(copy, type=Copy))
-            for over, copy in select("SELECT over, copy FROM copies ORDER BY rowid")
+            (over, kind, msgspec.json.decode(copy, type=Copy))
+            for over, kind, copy in select("SELECT over, kind, copy FROM copies ORDER BY rowid")
         ]
         return Remembered(
             totals,
-            [copy for over, copy in copies if not over],
-            [copy for over, copy in copies if over],
+            {copy.uid: (kind, copy) for over, kind, copy in copies if not over},
+            [copy for over, _, copy in copies if over],
             dict(select("SELECT uid, kind FROM counted")),
             {kind for (kind,) in select("SELECT kind FROM known")},
         )

@@ -8,10 +8,8 @@ copies these too.
 from typing import Any
 
 from importer.kube.cluster import Object
+from importer.kube.labels import UID
 from importer.targets import Order
-
-UID = "image-importer/uid"
-"""Label: the image's uid. Whatever carries it was made for that image, and goes with it."""
 
 MANAGED = "app.kubernetes.io/managed-by"
 """Label of Kubernetes' own: which program looks after an object."""

@@ -1,0 +1,370 @@
+"""What objects say of copies at one moment. No I/O, no clock: facts in, what is seen out.
+
+One copy is one `Seen`, however many objects tell of it. A clone that CDI has Longhorn make is
+CDI's: its claim says whose it is, Longhorn's volume and engine how far it is. Who belongs to whom:
+
+* CDI clones into a claim ``tmp-pvc-UID`` that carries the uid of the claim that is wanted, and
+  binds its volume to that one in the end (CDI: clone/planner.go, clone/rebind.go).
+* A Longhorn volume made by CSI is called ``pvc-`` and the uid of the claim it was made for.
+
+Longhorn's CSI driver answers before anything is copied (csi/controller_server.go), so CDI may say
+Succeeded while Longhorn copies: where both tell, the copy is over when Longhorn's bytes are there.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from importer.copies.facts import IMPORTS, ClaimFact, DataVolumeFact, Facts, VolumeFact
+from importer.model import Basis, Strategy
+
+CLAIMS, DATA_VOLUMES, VOLUMES = "persistentvolumeclaims", "datavolumes", "volumes"
+ENGINES = "engines"
+
+State = Literal["waiting", "running", "done", "failed"]
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "copy": "host-assisted",
+    "snapshot": "snapshot",
+    "csi-clone": "csi-clone",
+}
+"""CDI's names for its ways to clone → ours."""
+
+REASONS = ("clone-error", "volume-failed", "claim-lost", "no-space", "source-missing")
+"""Why a copy that others make can fail."""
+
+UNKNOWN = "(unknown)"
+"""Label of a storage class that the cluster does not have; no class can be called so."""
+
+ERROR_LASTS = 60.0
+"""Seconds for which CDI must say Error until it is believed: it says so too of an update that
+another's was faster than, and tries again at once (clone-populator.go, updateClonePhaseError)."""
+
+LONGHORN_COMES = 10.0
+"""Seconds in which the volume of a finished clone must have been seen among Longhorn's, before CDI
+alone is believed: the two are watched over connections of their own."""
+
+_AT_WORK = frozenset({"HostClone", "CSIClone", "Snapshot", "SnapshotClone", "PrepClaim", "Rebind"})
+_COPIED = frozenset({"copy-completed-awaiting-healthy", "completed"})
+_REPLICAS = "Longhorn makes the other replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFact:
+    """A storage class: what its copies are labelled with."""
+
+    name: str
+    backend: str
+    engine: str
+    waits: bool = False
+    """Its volumes are made when a pod wants them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of one copy."""
+
+    uid: str
+    """Of the object that is filled; ``UID/2`` for a second try."""
+
+    kind: str
+    """Of that object."""
+
+    namespace: str
+    name: str
+    of: ClassFact
+    strategy: Strategy
+    state: State
+    total: int | None
+    source: str
+    phase: str | None = None
+    basis: Basis = "inferred"
+    done: int | None = None
+    """None: nobody tells."""
+
+    error: str = ""
+    reason: str = ""
+    began: float | None = None
+    """Where objects tell it: when the copy began, at the earliest."""
+
+    ended: float | None = None
+    """Where objects tell it."""
+
+    is_timed: bool = False
+    """`began` and `ended` are exact."""
+
+    lasts: float = 0.0
+    """Seconds for which an end must hold until it is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All copies at a moment."""
+
+    seen: dict[str, Seen]
+    absorbed: frozenset[str]
+    """Uids of volumes that are a part of others' copies."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads facts. It remembers which volume is a part of whose copy: while CDI moves a volume
+    from one claim to the other, nothing says so."""
+
+    _links: dict[str, str] = field(default_factory=dict)
+    """Uid of a Longhorn volume → uid of the claim that CDI fills."""
+
+    def read(
+        self, facts: Facts, classes: Mapping[str, ClassFact], counted: Collection[str] = ()
+    ) -> Reading:
+        """Return what *facts* say. *counted*: uids of copies that need no look any more."""
+        return _Look(facts, classes, counted, self._links).reading()
+
+
+class _Look:
+    """One look at all facts."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        classes: Mapping[str, ClassFact],
+        counted: Collection[str],
+        links: dict[str, str],
+    ) -> None:
+        self._facts, self._classes, self._counted = facts, classes, counted
+        self._claims = {one.uid: one for one in facts.claims}
+        self._named = {(one.namespace, one.name): one for one in facts.claims}
+        self._holders = {one.volume: one for one in facts.claims if one.volume}
+        self._volumes = {one.name: one for one in facts.volumes}
+        self._engines = {one.volume: one for one in facts.engines}
+        self._data_volumes = {(one.namespace, one.name): one for one in facts.data_volumes}
+        self._links = links
+
+    def reading(self) -> Reading:
+        parts = self._parts()
+        every = itertools.chain(
+            self._clones(parts),
+            self._imports(),
+            *(self._tries(one) for one in self._volumes.values() if self._is_alone(one)),
+        )
+        return Reading({one.uid: one for one in every}, frozenset(self._links))
+
+    # --- which volume is whose
+
+    def _parts(self) -> dict[str, VolumeFact]:
+        """Return the volume that is copied for each claim that CDI fills."""
+        clones = [one for one in self._facts.volumes if one.source]
+        for one in clones:
+            claim = self._claim_of(one)
+            if claim and (claim.owner or claim.clone in STRATEGIES):
+                self._links[one.uid] = claim.owner or claim.uid
+        known = {one.uid for one in clones}
+        for gone in self._links.keys() - known:
+            del self._links[gone]
+        return {self._links[one.uid]: one for one in clones if one.uid in self._links}
+
+    def _claim_of(self, volume: VolumeFact) -> ClaimFact | None:
+        return (
+            self._claims.get(volume.name.removeprefix("pvc-"))
+            or self._holders.get(volume.name)
+            or self._named.get(volume.claim)
+        )
+
+    def _is_alone(self, volume: VolumeFact) -> bool:
+        return bool(volume.source) and volume.uid not in self._links and not volume.is_leaving
+
+    # --- clones by CDI
+
+    def _clones(self, parts: Mapping[str, VolumeFact]) -> Iterator[Seen]:
+        for claim in self._facts.claims:
+            strategy = STRATEGIES.get(claim.clone)
+            if strategy is None or claim.owner or claim.is_leaving:
+                continue
+            volume = None if strategy == "host-assisted" else parts.get(claim.uid)
+            has_failed = claim.is_lost or claim.phase == "Error"
+            if volume is None or (has_failed and not volume.state):
+                yield self._by_cdi(claim, strategy)
+            elif volume.uid not in self._counted:
+                yield from self._by_both(claim, strategy, volume)
+
+    def _by_cdi(self, claim: ClaimFact, strategy: Strategy) -> Seen:
+        data_volume = self._data_volumes.get((claim.namespace, claim.name))
+        of = self._class(claim)
+        total = self._cloned(claim, data_volume)
+        state, lasts = self._state(claim, strategy, of)
+        tells = strategy == "host-assisted" and claim.percent is not None
+        return Seen(
+            uid=claim.uid,
+            kind=CLAIMS,
+            namespace=claim.namespace,
+            name=claim.name,
+            of=of,
+            strategy=strategy,
+            state=state,
+            total=total,
+            source=_source(claim, data_volume),
+            phase=claim.phase or None,
+            done=_share(total, claim.percent) if tells else None,
+            error=claim.error,
+            reason=_reason(claim) if state == "failed" else "",
+            began=None if of.waits else claim.created,
+            ended=data_volume.ready if data_volume else None,
+            lasts=lasts,
+        )
+
+    def _state(self, claim: ClaimFact, strategy: Strategy, of: ClassFact) -> tuple[State, float]:
+        """Return what CDI says of a clone, and for how long it must say so."""
+        if claim.is_lost:
+            return "failed", 0.0
+        if claim.phase in _AT_WORK:
+            return "running", 0.0
+        if claim.phase == "Succeeded":
+            told = of.engine.startswith("longhorn-") and VOLUMES in self._facts.watched
+            return "done", LONGHORN_COMES if told and strategy != "host-assisted" else 0.0
+        return ("failed", ERROR_LASTS) if claim.phase == "Error" else ("waiting", 0.0)
+
+    def _cloned(self, claim: ClaimFact, data_volume: DataVolumeFact | None) -> int:
+        origin = self._named.get(data_volume.origin) if data_volume else None
+        return origin.size if origin and origin.size else claim.size
+
+    def _by_both(self, claim: ClaimFact, strategy: Strategy, volume: VolumeFact) -> Iterator[Seen]:
+        data_volume = self._data_volumes.get((claim.namespace, claim.name))
+        of = self._class(claim)
+        whose = Seen(
+            uid=claim.uid,
+            kind=CLAIMS,
+            namespace=claim.namespace,
+            name=claim.name,
+            of=of,
+            strategy="linked-clone" if volume.is_linked else strategy,
+            state="waiting",
+            total=None,
+            source=_source(claim, data_volume),
+        )
+        at_work = claim.phase in _AT_WORK or claim.phase == "Succeeded"
+        yield from self._copied(whose, volume, "running" if at_work else "waiting")
+
+    # --- clones by Longhorn
+
+    def _tries(self, volume: VolumeFact) -> Iterator[Seen]:
+        claim = self._claim_of(volume)
+        namespace, name = (claim.namespace, claim.name) if claim else volume.claim
+        of = self._class(claim) if claim else ClassFact(UNKNOWN, UNKNOWN, volume.engine)
+        whose = Seen(
+            uid=volume.uid,
+            kind=VOLUMES,
+            namespace=namespace,
+            name=name or volume.name,
+            of=of,
+            strategy="linked-clone" if volume.is_linked else "full-copy",
+            state="waiting",
+            total=None,
+            source=claim.source if claim and claim.source else f"Volume {volume.source}",
+        )
+        return self._copied(whose, volume, "waiting")
+
+    def _copied(self, whose: Seen, volume: VolumeFact, before: State) -> Iterator[Seen]:
+        """Yield every try of Longhorn's at *volume*; the last is what it does now.
+
+        *before*: the state of one that Longhorn has not begun yet.
+        """
+        error = f"Longhorn could not copy volume {volume.source}"
+        for number in range(1, volume.attempt):
+            yield _again(whose, number, state="failed", reason="volume-failed", error=error)
+        total = self._moved(volume)
+        told = self._engines.get(volume.name)
+        now: dict[str, object] = {"state": before, "total": total, "phase": "Longhorn prepares"}
+        now["began"] = volume.created if volume.attempt == 1 else None
+        if volume.state == "initiated":
+            percent = 0.0 if volume.is_linked else told.percent if told else None
+            done = _share(total, percent)
+            now |= {"state": "running", "phase": "Longhorn copies", "done": done}
+        elif volume.state in _COPIED:
+            phase = None if volume.state == "completed" else _REPLICAS
+            now |= {"state": "done", "phase": phase, "done": total}
+        elif volume.state == "failed":
+            why = {"reason": "volume-failed", "error": (told and told.error) or error}
+            done = _share(total, told.percent if told else None)
+            now |= {"state": "failed", "phase": "failed", "done": done, **why}
+        yield _again(whose, volume.attempt, **now)
+
+    def _moved(self, volume: VolumeFact) -> int:
+        """Return the bytes that Longhorn copies: what its source takes, not what it could hold.
+
+        SPDK's deep copy goes through the clusters that are allocated (replica.go:3150-3175). What
+        a volume takes counts its snapshots one by one, hence no more than its size.
+        """
+        if volume.is_linked:
+            return 0
+        source = self._volumes.get(volume.source)
+        return min(source.actual, volume.size) if source and source.actual else volume.size
+
+    # --- imports by CDI
+
+    def _imports(self) -> Iterator[Seen]:
+        for one in self._facts.data_volumes:
+            if one.kind in IMPORTS and not one.is_ours and not one.is_leaving:
+                yield self._imported(one)
+
+    def _imported(self, one: DataVolumeFact) -> Seen:
+        claim = self._named.get((one.namespace, one.name))
+        of = self._class(claim) if claim else ClassFact(UNKNOWN, UNKNOWN, UNKNOWN)
+        total = claim.size if claim and claim.size else None
+        return Seen(
+            uid=one.uid,
+            kind=DATA_VOLUMES,
+            namespace=one.namespace,
+            name=one.name,
+            of=of,
+            strategy="cdi-import",
+            state=_IMPORTING.get(one.phase, "waiting"),
+            total=total,
+            source=one.source,
+            phase=one.phase or None,
+            done=_share(total, one.percent),
+            error=one.error,
+            reason="claim-lost" if one.phase == "Failed" else "",
+            began=None if of.waits else one.created,
+            ended=one.ready,
+        )
+
+    def _class(self, claim: ClaimFact) -> ClassFact:
+        return self._classes.get(claim.storage_class) or ClassFact(UNKNOWN, UNKNOWN, UNKNOWN)
+
+
+_IMPORTING: Mapping[str, State] = {
+    "ImportInProgress": "running",
+    "Paused": "running",
+    "Succeeded": "done",
+    "Failed": "failed",
+}
+"""CDI's phases of an import (types.go:361-433); in all others nothing is copied yet."""
+
+
+def _again(whose: Seen, number: int, **now: object) -> Seen:
+    """Return try *number* of a copy."""
+    uid = whose.uid if number == 1 else f"{whose.uid}/{number}"
+    return replace(whose, uid=uid, **now)  # type: ignore[arg-type]
+
+
+def _share(total: int | None, percent: float | None) -> int | None:
+    if total is None or percent is None:
+        return None
+    # In ten thousandths, as CDI writes them: a product of floats would be off at petabytes.
+    return total * round(percent * 100) // 10_000
+
+
+def _source(claim: ClaimFact, data_volume: DataVolumeFact | None) -> str:
+    return data_volume.source if data_volume and data_volume.source else claim.source
+
+
+def _reason(claim: ClaimFact) -> str:
+    """Return what kind of failure CDI's words are of."""
+    if claim.is_lost:
+        return "claim-lost"
+    told = claim.error.lower()
+    if any(text in told for text in ("exceeded quota", "no space", "insufficient storage")):
+        return "no-space"
+    missing = "not found" in told or "does not exist" in told
+    return "source-missing" if missing else "clone-error"
