@@ -5,8 +5,10 @@ of the storage classes times a fixed set. That set is there from the first scrap
 that began with its first event would hide it from Prometheus' increase().
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from typing import TypeAlias
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +35,8 @@ HOPS = ("source", "wire", "written", "skipped")
 SIDES = ("source", "target")
 PHASES = tuple(phase for phase in Phase if phase not in OVER)
 OUTCOMES = ("done", "retried", "failed", "cancelled")
+
+_COPY = (*_CLASS, "strategy")
 
 
 def _every(error: type[ImporterError]) -> Iterator[type[ImporterError]]:
@@ -102,6 +106,7 @@ class Metrics:
             registry=self.registry,
         )
         self._ready: set[tuple[str, str, str]] = set()
+        self.copies = CopyMetrics(self.registry)
         build = Gauge("importer_build_info", "Always 1", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
 
@@ -175,6 +180,90 @@ class ClassMetrics:
         """Count a try that failed and is tried again; *reason* is the error's slug."""
         reason = _known(reason)
         self._all._retries.labels(*self._class, REASONS[reason], reason).inc()
+
+
+CopyLabels: TypeAlias = tuple[str, str, str, str]
+"""Backend, storage class, engine, strategy."""
+
+
+class CopyMetrics:
+    """Copies of volumes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._bytes = Counter(
+            "importer_copy_bytes",
+            "Bytes of copies that are over; of whole copies, exact",
+            (*_COPY, "basis"),
+            registry=registry,
+        )
+        self._seconds = Counter(
+            "importer_copy_seconds",
+            "Seconds that those bytes took, from the first to the last",
+            (*_COPY, "basis"),
+            registry=registry,
+        )
+        self._ended = Counter(
+            "importer_copies",
+            "Copies that are over",
+            (*_COPY, "outcome", "reason"),
+            registry=registry,
+        )
+        self._active = Gauge("importer_copy_active", "Copies that run", _COPY, registry=registry)
+        self._remaining = Gauge(
+            "importer_copy_remaining_bytes",
+            "Bytes that running copies have left; a hint where it comes from a percentage",
+            _COPY,
+            registry=registry,
+        )
+        self._idle = Gauge(
+            "importer_copy_idle_seconds",
+            "Longest time for which a running copy has made no progress that anybody told of",
+            _COPY,
+            registry=registry,
+        )
+        self._up = Gauge(
+            "importer_copy_watch_up",
+            "Whether a kind of object that tells of copies can be watched",
+            ("resource",),
+            registry=registry,
+        )
+        self._since: dict[CopyLabels, float | None] = {}
+        self.clock: Callable[[], float] = time.time
+        """Seconds since 1970."""
+
+    def begin(self, of: CopyLabels, basis: str, reasons: Iterable[str]) -> None:
+        """Let every series of *of* begin at 0; *reasons*: why its copies can fail."""
+        self.count(of, basis, 0, 0.0)
+        for outcome, reason in (("done", ""), ("deleted", ""), *product(["failed"], reasons)):
+            self.ended(of, outcome, reason, 0)
+        self.live(of, 0, 0, None)
+
+    def count(self, of: CopyLabels, basis: str, size: int, seconds: float) -> None:
+        """Count *size* bytes that took *seconds*."""
+        self._bytes.labels(*of, basis).inc(size)
+        self._seconds.labels(*of, basis).inc(seconds)
+
+    def ended(self, of: CopyLabels, outcome: str, reason: str, copies: int = 1) -> None:
+        """Count *copies* that ended as *outcome*: done, failed, deleted."""
+        self._ended.labels(*of, outcome, reason).inc(copies)
+
+    def live(self, of: CopyLabels, active: int, remaining: int, since: float | None) -> None:
+        """Say what runs; *since*: when the one that is stuck the longest last made progress,
+        in seconds since 1970."""
+        self._active.labels(*of).set(active)
+        self._remaining.labels(*of).set(remaining)
+        if of not in self._since:
+            self._idle.labels(*of).set_function(lambda: self._idle_seconds(of))
+        self._since[of] = since
+
+    def up(self, resource: str, is_up: bool) -> None:
+        """Say whether *resource* can be watched."""
+        self._up.labels(resource).set(is_up)
+
+    def _idle_seconds(self, of: CopyLabels) -> float:
+        # Asked when Prometheus scrapes, so that nothing need happen for time to pass.
+        since = self._since[of]
+        return 0.0 if since is None else max(0.0, self.clock() - since)
 
 
 def _known(reason: str) -> str:
