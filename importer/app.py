@@ -20,12 +20,14 @@ from importer import __version__
 from importer.api.application import application
 from importer.api.auth import Door, token_of
 from importer.api.bench import BenchRoutes
+from importer.api.copies import CopyRoutes
 from importer.api.events import EventRoutes
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
 from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
+from importer.copies import Copies
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
@@ -150,7 +152,8 @@ async def service(
 
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
-        events = EventRoutes(images, hub)
+        copies = Copies()
+        events = EventRoutes(images, hub, copies)
         uploads = Uploads(images, config.upload)
         ledger = Ledger(data / "importer.db")
         benches = Benches(Course(images, classes, ledger), config.limits)
@@ -162,6 +165,7 @@ async def service(
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *BenchRoutes(benches).routes,
+            *CopyRoutes(copies, images, classes).routes,
             *ServiceRoutes(images, metrics, remotes.inspect).routes,
         ]
         app = application(door, routes)

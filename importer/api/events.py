@@ -2,20 +2,25 @@
 
 ``event: image`` carries an image, ``event: deleted`` its uid, namespace and name. A stream of all
 images begins with each of them and ``event: synced``; that of one ends when the image is over.
+``event: copy`` carries a copy of a volume, in streams of every namespace: those that run and the
+last that are over at the beginning, then each at every change.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from importer import errors
 from importer.api.routes import Route, name_of, read_query
-from importer.jobs.events import Event, Hub, Listener
+from importer.copies import Copies
+from importer.jobs.events import Event, Hub
 from importer.jobs.images import Images
-from importer.model import OVER, Image, Name
+from importer.model import OVER, Copy, Image, Name
+from importer.news import Listener
 
 INTERVAL = 0.25
 """Seconds between two batches at least."""
@@ -23,7 +28,11 @@ INTERVAL = 0.25
 PING = 15.0
 """Seconds of silence after which a comment keeps proxies from closing the stream."""
 
+RECENT = 50
+"""Copies that are over and told at the beginning of a stream."""
+
 _NAMESPACE = {"namespace": Name}
+_FIRST = asyncio.FIRST_COMPLETED
 _STREAM = "text/event-stream"
 
 Emit = Callable[[str, object], Awaitable[None]]
@@ -40,9 +49,10 @@ class Gone(msgspec.Struct, frozen=True):
 class EventRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, hub: Hub) -> None:
+    def __init__(self, images: Images, hub: Hub, copies: Copies) -> None:
         self._images = images
         self._hub = hub
+        self._copies = copies
         self._closing = asyncio.Event()
 
     @property
@@ -65,18 +75,29 @@ class EventRoutes:
         self._closing.set()
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        """Stream all images, or those of one namespace, at every change."""
+        """Stream all images and copies, or the images of one namespace, at every change."""
         namespace = read_query(request, _NAMESPACE)["namespace"]
-        with self._hub.listener() as listener:
+        with ExitStack() as stack:
+            listeners: list[Listener[Any]] = [stack.enter_context(self._hub.listener())]
+            if namespace is None:
+                listeners.append(stack.enter_context(self._copies.listener()))
             response = await _started(request)
             with suppress(ConnectionResetError):  # the client has left
-                for image in await self._images.list(namespace):
-                    await _send(response, "image", image)
-                await _send(response, "synced", {})
-                async for event in self._news(listener, response):
-                    if namespace in (None, event.image.namespace):
-                        await _tell(response, event)
+                await self._begin(response, namespace)
+                async for news in self._news(response, *listeners):
+                    if isinstance(news, Copy):
+                        await _send(response, "copy", news)
+                    elif namespace in (None, news.image.namespace):
+                        await _tell(response, news)
         return response
+
+    async def _begin(self, response: web.StreamResponse, namespace: str | None) -> None:
+        for image in await self._images.list(namespace):
+            await _send(response, "image", image)
+        if namespace is None:
+            for copy in (*reversed(self._copies.recent(RECENT)), *self._copies.running()):
+                await _send(response, "copy", copy)
+        await _send(response, "synced", {})
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Stream one image at every change, until it is over."""
@@ -90,29 +111,37 @@ class EventRoutes:
                     await self._follow(image, listener, response)
         return response
 
-    async def _follow(self, image: Image, listener: Listener, response: web.StreamResponse) -> None:
-        async for event in self._news(listener, response):
+    async def _follow(
+        self, image: Image, listener: Listener[Event], response: web.StreamResponse
+    ) -> None:
+        async for event in self._news(response, listener):
             if event.image.uid == image.uid:
                 await _tell(response, event)
                 if event.deleted or event.image.phase in OVER:
                     return
 
-    async def _news(self, listener: Listener, response: web.StreamResponse) -> AsyncIterator[Event]:
-        """Yield events until the service stops; keep the stream alive in between."""
-        closing = asyncio.ensure_future(self._closing.wait())
+    async def _news(
+        self, response: web.StreamResponse, *listeners: Listener[Any]
+    ) -> AsyncIterator[Any]:
+        """Yield news until the service stops; keep the stream alive in between."""
+        closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
+        batches: dict[asyncio.Future[Any], Listener[Any]] = {}
         try:
             while not closing.done():
-                batch = asyncio.ensure_future(listener.batch())
-                await asyncio.wait({batch, closing}, timeout=PING, return_when="FIRST_COMPLETED")
-                if batch.done():
-                    for event in batch.result():
-                        yield event
+                for listener in set(listeners) - set(batches.values()):
+                    batches[asyncio.ensure_future(listener.batch())] = listener
+                done, _ = await asyncio.wait({closing, *batches}, timeout=PING, return_when=_FIRST)
+                for batch in [one for one in batches if one in done]:
+                    del batches[batch]
+                    for news in batch.result():
+                        yield news
+                if done:
                     await asyncio.wait({closing}, timeout=INTERVAL)
                 else:
-                    batch.cancel()
                     await response.write(b": ping\n\n")
         finally:
-            closing.cancel()
+            for future in [closing, *batches]:
+                future.cancel()
 
 
 async def _started(request: web.Request) -> web.StreamResponse:

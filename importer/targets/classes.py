@@ -41,6 +41,10 @@ class Classes:
         self._every |= self._current
         return [self._described[name] for name in order]
 
+    def known(self) -> list[StorageClass]:
+        """Return the classes as they were last told, without asking anybody."""
+        return [self._described[name] for name in self._current]
+
     @property
     def default(self) -> str:
         """The class that is meant when none is named. Raises UnknownStorageClass."""
