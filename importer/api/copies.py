@@ -2,32 +2,19 @@
 
 from typing import Annotated
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta
 
 from importer.api.routes import Route, json, read_query
 from importer.copies import Copies
 from importer.jobs.images import Images
-from importer.jobs.report import ClassReport, reports
-from importer.model import Copy
+from importer.jobs.report import CopyList, reports
 from importer.targets.classes import Classes
 
 LIMIT = 50
 """Copies that are over and shown, unless asked otherwise."""
 
 _QUERY = {"limit": Annotated[int, Meta(ge=0, le=500)]}
-
-
-class CopyList(msgspec.Struct, frozen=True):
-    """The answer to ``GET /v1/copies``."""
-
-    items: list[Copy]
-    """Those that run, oldest first, then the last ones that are over, newest first."""
-
-    classes: list[ClassReport]
-    watching: dict[str, bool]
-    """Kind of object → whether it can be looked at just now; empty without a cluster."""
 
 
 class CopyRoutes:
@@ -50,4 +37,5 @@ class CopyRoutes:
         items = [*copies.running(), *copies.recent(LIMIT if limit is None else limit)]
         images = await self._images.list()
         side_by_side = reports(self._classes.known(), images, copies.report())
-        return json(CopyList(items, side_by_side, copies.watching()))
+        found = CopyList(items=items, classes=side_by_side, watching=copies.watching())
+        return json(found)

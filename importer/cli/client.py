@@ -21,7 +21,8 @@ from importer.cli.body import Body
 from importer.cli.exits import Refused
 from importer.errors import ImporterError
 from importer.jobs.bench.result import Bench, BenchRequest
-from importer.model import Image, ImageInfo, ImageRequest, PlanReport, Problem, StorageClass
+from importer.jobs.report import CopyList
+from importer.model import Copy, Image, ImageInfo, ImageRequest, PlanReport, Problem, StorageClass
 from importer.units import MiB
 
 T = TypeVar("T")
@@ -117,6 +118,26 @@ class Client:
         """Return how the image of *source*, as a spec has it, would travel."""
         wanted = {"source": source, "storageClass": storage_class, "format": format}
         return _read(await self._call("POST", "/v1/plan", json=wanted), PlanReport)
+
+    async def copies(self, limit: int) -> CopyList:
+        """Return copies of volumes, *limit* of those that are over, and classes side by side."""
+        answer = await self._call("GET", "/v1/copies", params={"limit": str(limit)})
+        return _read(answer, CopyList)
+
+    async def copy_events(self) -> AsyncGenerator[Copy | None, None]:
+        """Yield copies as they are, None, and copies that change, until the stream breaks off."""
+        async with self._request("GET", "/v1/events") as response:
+            if response.status >= 400:
+                raise _refused(await _whole(response))
+            kind = ""
+            async for line in response.content:
+                field, _, value = line.decode(errors="replace").strip("\r\n").partition(":")
+                if field == "event":
+                    kind = value.strip()
+                elif field == "data" and kind == "copy":
+                    yield _read(Answer(200, value.strip().encode()), Copy)
+                elif field == "data" and kind == "synced":
+                    yield None
 
     async def begin_bench(self, request: BenchRequest) -> Bench:
         """Ask for a bench."""

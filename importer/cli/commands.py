@@ -248,10 +248,26 @@ async def delete(session: "Session", name: NameArgument) -> None:
 @app.command()
 @remote
 async def classes(session: "Session") -> None:
-    """List the storage classes: the places where images can be made."""
-    from importer.cli.images import print_shelves
+    """List the storage classes side by side: their room, and how imports and copies went."""
+    from importer.cli.copies import print_classes
 
-    print_shelves(session, await session.client.classes())
+    await print_classes(session)
+
+
+@app.command()
+@remote
+async def copies(
+    session: "Session",
+    *,
+    watch: Annotated[bool, Option("--watch", help="Go on until Ctrl-C.")] = False,
+    limit: Annotated[
+        int, Option("--limit", metavar="N", help="Copies that are over.", min=0, max=500)
+    ] = 20,
+) -> None:
+    """List copies of volumes on the cluster: those that run, and the last that are over."""
+    from importer.cli.copies import list_copies, watch_copies
+
+    await (watch_copies if watch else list_copies)(session, limit)
 
 
 @app.command()

@@ -67,12 +67,17 @@ def print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None
     if not console.is_terminal:
         # In a pipe, cut columns help nobody.
         console = Console(markup=False, highlight=False, emoji=False, width=1000)
-    table = Table(box=None, pad_edge=False)
+    console.print(table(heads, rows))
+
+
+def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return *rows* below *heads*."""
+    made = Table(box=None, pad_edge=False)
     for head in heads:
-        table.add_column(head, overflow="fold", no_wrap=head in ("STATE", "CREATED"))
+        made.add_column(head, overflow="fold", no_wrap=head in ("STATE", "CREATED"))
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console.print(table)
+        made.add_row(*(Text(plain(cell)) for cell in row))
+    return made
 
 
 def print_classes(classes: list[StorageClass]) -> None:

@@ -161,15 +161,7 @@ def print_list(session: Session, images: list[Image]) -> None:
         display.print_images(images)
 
 
-def print_shelves(session: Session, classes: list[StorageClass]) -> None:
-    """Print a table of storage classes."""
-    if session.as_json:
-        _print_items(classes)
-    else:
-        display.print_classes(classes)
-
-
-def _print_items(items: Sequence[Image | StorageClass]) -> None:
+def _print_items(items: Sequence[Image]) -> None:
     print_json({"items": msgspec.to_builtins(items)})
 
 

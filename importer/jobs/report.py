@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from importer.model import Basis, CopyTotals, Image, Phase, Size, StorageClass, Strategy
+from importer.model import Basis, Copy, CopyTotals, Image, Phase, Size, StorageClass, Strategy
 
 RECENT = 20
 """Imports of a class, the newest first, that its rate and its slowest phase are taken from."""
@@ -69,6 +69,17 @@ class ClassReport(_Struct, frozen=True, kw_only=True):
     engine: str
     imports: Imports = Imports()
     copies: tuple[ClassCopies, ...] = ()
+
+
+class CopyList(_Struct, frozen=True, kw_only=True):
+    """The answer to ``GET /v1/copies``."""
+
+    items: list[Copy]
+    """Those that run, oldest first, then the last ones that are over, newest first."""
+
+    classes: list[ClassReport]
+    watching: dict[str, bool]
+    """Kind of object → whether it can be looked at just now; empty without a cluster."""
 
 
 def reports(
