@@ -17,6 +17,9 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2] / "deploy/kustomize"
 OVERLAYS = ("harvester", "kubevirt-longhorn")
 
+COMPONENTS = (ROOT.parent / "monitoring",)
+"""What a kustomization may add to an overlay."""
+
 _KNOWN = {"apiVersion", "kind", "resources", "configMapGenerator", "images", "patches"}
 
 
@@ -77,9 +80,13 @@ def _resource(path: Path) -> list[Object]:
 
 
 def _config_map(folder: Path, spec: Object) -> Object:
-    assert spec.keys() == {"name", "namespace", "files"}, spec
+    assert spec.keys() - {"options"} == {"name", "namespace", "files"}, spec
     data = {name: (folder / name).read_text() for name in spec["files"]}
     metadata = {"name": spec["name"], "namespace": spec["namespace"]}
+    options = {"labels": {}, "disableNameSuffixHash": True, **spec.get("options", {})}
+    assert options.keys() == {"labels", "disableNameSuffixHash"}, spec
+    if options["labels"]:
+        metadata["labels"] = options["labels"]
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 

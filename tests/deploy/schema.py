@@ -26,6 +26,22 @@ OTHERS: dict[str, dict[str, str]] = {
         "authorization": "SafeAuthorization",
     },
     "SafeAuthorization": {"type": "str", "credentials": "V1SecretKeySelector"},
+    "PrometheusRule": {
+        "apiVersion": "str",
+        "kind": "str",
+        "metadata": "V1ObjectMeta",
+        "spec": "PrometheusRuleSpec",
+    },
+    "PrometheusRuleSpec": {"groups": "list[RuleGroup]"},
+    "RuleGroup": {"name": "str", "interval": "str", "rules": "list[Rule]"},
+    "Rule": {
+        "record": "str",
+        "alert": "str",
+        "expr": "str",
+        "for": "str",
+        "labels": "dict[str, str]",
+        "annotations": "dict[str, str]",
+    },
     # KubeVirt, api/openapi-spec, kubevirt.io/v1.
     "VirtualMachine": {
         "apiVersion": "str",
@@ -82,6 +98,7 @@ OTHERS: dict[str, dict[str, str]] = {
 
 GROUPS = {
     "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
     "VirtualMachine": "kubevirt.io/v1",
     "DataVolume": "cdi.kubevirt.io/v1beta1",
     "Namespace": "v1",

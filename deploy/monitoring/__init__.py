@@ -1,0 +1,1 @@
+"""Rules and a dashboard for the service; ``python -m deploy.monitoring`` makes the files."""
