@@ -28,6 +28,10 @@ from importer.api.service import ServiceRoutes
 from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
 from importer.copies import Copies
+from importer.copies.history import History
+from importer.copies.own import Own
+from importer.copies.reading import ClassFact
+from importer.copies.watcher import Watcher
 from importer.errors import CallerError, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
@@ -43,10 +47,10 @@ from importer.jobs.runner import Runner
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.uploads import Uploads
-from importer.kube.cluster import cluster
+from importer.kube.cluster import Cluster, cluster
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
-from importer.model import Image, ImageInfo, Spec
+from importer.model import Image, ImageInfo, Spec, StorageClass
 from importer.sources import Source
 from importer.sources.checksum_file import settled
 from importer.sources.http import Probe, Web
@@ -135,24 +139,33 @@ async def service(
     spool = Spool(data / "spool", disks, config.limits)
     store, sources = Store(data / "importer.db"), Web(config.url)
     remotes = _Remotes(sources, Origins(config), seal, qemu_img, config.limits)
+    copies = Copies(History(data / "copies.db"), metrics.copies)
     async with AsyncExitStack() as stack:
         stack.callback(os.close, lock)
-        if shelves is None:
-            classes = await _classes(config, data, disks, stack)
-        else:
-            classes = Classes(shelves)
+        connected = None
+        if config.kubernetes.enabled and shelves is None:
+            connected = await stack.enter_async_context(cluster(config.kubernetes))
+        classes = (
+            Classes(shelves) if shelves is not None else _classes(config, data, disks, connected)
+        )
         for entry in await classes.renew():
             metrics.of(entry)
+            copies.know([ClassFact(entry.name, entry.backend, entry.engine)])
 
         async def inspect(head: bytes, size: int | None) -> ImageInfo:
             return await inspect_head(head, size, qemu_img, config.limits)
 
+        def described(image: Image) -> StorageClass:
+            return classes.described(image.spec.storage_class or classes.default)
+
         def metrics_of(image: Image) -> ClassMetrics:
-            return metrics.of(classes.described(image.spec.storage_class or classes.default))
+            return metrics.of(described(image))
 
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
-        copies = Copies()
+        watcher = Watcher(copies, config, connected)
+        own = Own(copies, described, watcher.changed)
+        hub.call(lambda event: own.hear(event.image, event.sent))
         events = EventRoutes(images, hub, copies)
         uploads = Uploads(images, config.upload)
         ledger = Ledger(data / "importer.db")
@@ -172,25 +185,28 @@ async def service(
         app.on_shutdown.append(events.close)
         await store.open()
         await ledger.open()
+        await copies.open()
         try:
+            watcher.start()
             await runner.start()
             await benches.start()
             yield Service(app, images, runner, uploads, benches, token)
         finally:
             await benches.stop()
             await runner.stop()
+            await watcher.stop()
             await sources.close()
+            await copies.close()
             await ledger.close()
             await store.close()
 
 
-async def _classes(config: Config, data: Path, disks: Disks, stack: AsyncExitStack) -> Classes:
-    """Return the storage classes that *config* names, and its cluster's for as long as *stack*."""
+def _classes(config: Config, data: Path, disks: Disks, connected: Cluster | None) -> Classes:
+    """Return the storage classes that *config* names, and the cluster's that is *connected*."""
     local = config.local.classes
-    if not config.kubernetes.enabled:
+    if connected is None:
         return Classes(local_shelves(local, data, disks, config.limits))
     fixed = local_shelves(local, data, disks, config.limits) if local else {}
-    connected = await stack.enter_async_context(cluster(config.kubernetes))
     return Classes(fixed, look(connected, config, refuse_nested))
 
 

@@ -40,9 +40,16 @@ class News(Generic[T]):
     def __init__(self, key: Callable[[T], str]) -> None:
         self._key = key
         self._listeners: set[Listener[T]] = set()
+        self._calls: list[Callable[[T], None]] = []
+
+    def call(self, hear: Callable[[T], None]) -> None:
+        """Let *hear* be called with everything from now on, none left out."""
+        self._calls.append(hear)
 
     def publish(self, news: T) -> None:
         """Tell every listener; nothing waits."""
+        for hear in self._calls:
+            hear(news)
         for listener in self._listeners:
             listener.tell(self._key(news), news)
 

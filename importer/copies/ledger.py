@@ -48,6 +48,11 @@ class Entry:
 
     over: Over | None = None
 
+    @property
+    def left(self) -> int:
+        """Bytes that are still to be copied, as far as is known."""
+        return max(0, (self.seen.total or 0) - (self.seen.done or 0))
+
 
 @dataclass(frozen=True, slots=True)
 class End:

@@ -97,6 +97,11 @@ class Seen:
     lasts: float = 0.0
     """Seconds for which an end must hold until it is believed."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in ("done", "failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -118,7 +123,8 @@ class Reader:
     def read(
         self, facts: Facts, classes: Mapping[str, ClassFact], counted: Collection[str] = ()
     ) -> Reading:
-        """Return what *facts* say. *counted*: uids of copies that need no look any more."""
+        """Return what *facts* say of copies that are not *counted* yet, by their uids, and of those
+        that Longhorn still works at."""
         return _Look(facts, classes, counted, self._links).reading()
 
 
@@ -172,7 +178,8 @@ class _Look:
         )
 
     def _is_alone(self, volume: VolumeFact) -> bool:
-        return bool(volume.source) and volume.uid not in self._links and not volume.is_leaving
+        is_whole = bool(volume.source) and not volume.is_leaving
+        return is_whole and volume.uid not in self._links
 
     # --- clones by CDI
 
@@ -184,7 +191,8 @@ class _Look:
             volume = None if strategy == "host-assisted" else parts.get(claim.uid)
             has_failed = claim.is_lost or claim.phase == "Error"
             if volume is None or (has_failed and not volume.state):
-                yield self._by_cdi(claim, strategy)
+                if claim.uid not in self._counted:
+                    yield self._by_cdi(claim, strategy)
             elif volume.uid not in self._counted:
                 yield from self._by_both(claim, strategy, volume)
 
@@ -304,7 +312,8 @@ class _Look:
 
     def _imports(self) -> Iterator[Seen]:
         for one in self._facts.data_volumes:
-            if one.kind in IMPORTS and not one.is_ours and not one.is_leaving:
+            is_import = one.kind in IMPORTS and not one.is_ours and not one.is_leaving
+            if is_import and one.uid not in self._counted:
                 yield self._imported(one)
 
     def _imported(self, one: DataVolumeFact) -> Seen:

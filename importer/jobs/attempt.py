@@ -75,6 +75,11 @@ class Attempt:
         return self._transferred.size
 
     @property
+    def sent(self) -> int:
+        """Bytes that went to the target, in the form in which they travel."""
+        return self._given.size
+
+    @property
     def waited(self) -> float:
         """Seconds of the transfer in which the target waited for bytes."""
         return self._transferred.upstream

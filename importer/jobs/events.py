@@ -13,6 +13,8 @@ class Event:
 
     image: Image
     deleted: bool = False
+    sent: int = 0
+    """Bytes that have gone to its target in this try."""
 
 
 Listener: TypeAlias = news.Listener[Event]

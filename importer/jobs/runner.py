@@ -488,7 +488,9 @@ class Runner:
         return self.shelf_of(image).place(_order(image), tell)
 
     def _publish(self, image: Image) -> None:
-        self._hub.publish(Event(self.live(image)))
+        job = self._jobs.get(image.uid)
+        sent = job.attempt.sent if job and job.attempt else 0
+        self._hub.publish(Event(self.live(image), sent=sent))
 
     def _backoff(self, attempt: int) -> float:
         jobs = self._config.jobs
