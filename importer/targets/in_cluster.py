@@ -25,6 +25,6 @@ def look(cluster: Cluster, config: Config, refuse_nested: Callable[[bytes], None
     def shelf(one: classes.ClusterClass, default: bool) -> Shelf:
         if one.backend == "backingimage":
             return BackingImageShelf(cluster, one, config.longhorn, refuse_nested, default)
-        return CdiShelf(cluster, one, config.cdi, default)
+        return CdiShelf(cluster, one, config.cdi, default, longhorn=config.longhorn.namespace)
 
     return now

@@ -2,6 +2,8 @@
 
 CDI chooses how (planner.go: snapshot, csi-clone or host-assisted) and says so on the new claim.
 Only a host-assisted copy tells how far it is; of the others nothing is heard before their end.
+And Longhorn's driver answers before anything is copied (csi/controller_server.go), so CDI says that
+it has succeeded while Longhorn copies: the copy is over when Longhorn says so too.
 """
 
 import asyncio
@@ -10,12 +12,18 @@ from collections.abc import Mapping
 from contextlib import aclosing
 
 from importer.config import Cdi
-from importer.errors import ObjectGone, TargetError, TargetTimeout
+from importer.errors import (
+    ClusterForbidden,
+    NotInstalled,
+    ObjectGone,
+    TargetError,
+    TargetTimeout,
+)
 from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster, Object
 from importer.kube.events import warnings
-from importer.kube.objects import Claim, DataVolume, view
-from importer.kube.resources import CLAIMS, DATA_VOLUMES
+from importer.kube.objects import Claim, DataVolume, Volume, view
+from importer.kube.resources import CLAIMS, DATA_VOLUMES, VOLUMES
 from importer.kube.wait import follow, wait_for
 from importer.model import Placed, Strategy
 from importer.stream.unbroken import unbroken
@@ -28,6 +36,7 @@ SLOWEST = 20 * MiB
 """Bytes of a disk a second that a copy is given time for."""
 
 _TYPE = "cdi.kubevirt.io/cloneType"
+_COPIED = ("copy-completed-awaiting-healthy", "completed")
 _FALLBACK = "cdi.kubevirt.io/cloneFallbackReason"
 _STRATEGIES: Mapping[str, Strategy] = {
     "copy": "host-assisted",
@@ -50,13 +59,16 @@ class Copy:
         order: Order,
         size: int,
         tell: Tell,
+        longhorn: str,
     ) -> None:
+        """*longhorn*: where Longhorn's own objects are."""
         self._cluster = cluster
         self._class = of
         self._image = image
         self._order = order
         self._size = size
         self._tell = tell
+        self._longhorn = longhorn
         self._seconds = settings.finish + size / SLOWEST
 
     async def made(self) -> Cloned:
@@ -75,7 +87,44 @@ class Copy:
         claim = await wait_for(self._cluster, CLAIMS, space, name, _bound, self._seconds)
         told = claim.metadata.annotations
         strategy = self._strategy(told.get(_TYPE, ""))
-        return Cloned(strategy, "inferred", self._size, told.get(_FALLBACK, ""))
+        why = told.get(_FALLBACK, "")
+        if strategy == "host-assisted" or not self._class.engine.startswith("longhorn-"):
+            return Cloned(strategy, "inferred", self._size, why)
+        size, unseen = await self._copied(claim.spec.volume_name)
+        return Cloned(strategy, "inferred", size, why or unseen)
+
+    async def _copied(self, name: str) -> tuple[int, str]:
+        """Wait for Longhorn; return the bytes that it copied, and why it was not waited for."""
+        self._tell("Longhorn copies")
+        try:
+            volume = await wait_for(
+                self._cluster,
+                VOLUMES,
+                self._longhorn,
+                name,
+                self._is_copied,
+                self._seconds,
+                what="for Longhorn to copy",
+            )
+            return await self._moved(volume), ""
+        except (ClusterForbidden, NotInstalled, ObjectGone) as exc:
+            return self._size, f"what Longhorn does after CDI is not seen: {exc}"
+
+    def _is_copied(self, found: Object) -> Volume | None:
+        volume = view(Volume, found)
+        if volume.status.clone_status.state == "failed":
+            self._tell("Longhorn could not copy, and tries again")
+        is_over = volume.status.clone_status.state in _COPIED or not volume.spec.data_source
+        return volume if is_over else None
+
+    async def _moved(self, volume: Volume) -> int:
+        """Return what Longhorn copies: what its source takes, no more than it could hold."""
+        if volume.spec.clone_mode == "linked-clone":
+            return 0
+        name = volume.status.clone_status.source_volume
+        found = await self._cluster.find(VOLUMES, self._longhorn, name) if name else None
+        taken = view(Volume, found).status.actual_size if found else 0
+        return min(taken, self._size) or self._size
 
     def _strategy(self, kind: str) -> Strategy | None:
         """Return how it was made; a class of Longhorn v2 may make its clones share their blocks."""

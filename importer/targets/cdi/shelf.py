@@ -1,6 +1,6 @@
 """The images of one storage class that CDI makes: any class but Longhorn v1's."""
 
-from importer.config import Cdi
+from importer.config import Cdi, Longhorn
 from importer.kube.classes import ClusterClass
 from importer.kube.cluster import Cluster
 from importer.model import Format, Placed, StorageClass
@@ -13,6 +13,8 @@ from importer.targets.cdi.upload import Pace
 from importer.targets.cloning import Cloned
 
 PACE = Pace()
+
+_LONGHORN = Longhorn().namespace
 
 ACCEPTS = Accepts(
     wires=frozenset({"as-is", "raw+zstd", "qcow2"}),
@@ -36,13 +38,16 @@ class CdiShelf:
         settings: Cdi,
         default: bool = False,
         pace: Pace = PACE,
+        longhorn: str = _LONGHORN,
     ) -> None:
+        """*longhorn*: the namespace of Longhorn's own objects, where the class is one of its."""
         proxy.check(settings)
         self._cluster = cluster
         self._class = one
         self._settings = settings
         self._default = default
         self._pace = pace
+        self._longhorn = longhorn
 
     async def describe(self) -> StorageClass:
         """Return the class; how much room it has is not known."""
@@ -63,7 +68,8 @@ class CdiShelf:
 
     async def clone(self, image: Placed, order: Order, size: int, tell: Tell = untold) -> Cloned:
         """Have CDI copy the image's volume to a DataVolume that *order* names."""
-        copy = clone.Copy(self._cluster, self._class, self._settings, image, order, size, tell)
+        cluster, of, settings = self._cluster, self._class, self._settings
+        copy = clone.Copy(cluster, of, settings, image, order, size, tell, self._longhorn)
         return await copy.made()
 
     async def unclone(self, order: Order) -> None:

@@ -1,8 +1,9 @@
 """DataVolumes whose source is a claim: CDI's clones (facts, C).
 
 The claim says which strategy was chosen; the DataVolume's phase and, of a host-assisted copy alone,
-its progress say how far it is. The volume becomes a copy of the file that the source's is. Not
-here: snapshots, the pods of a host-assisted copy, and prime claims.
+its progress say how far it is. The volume becomes a copy of the file that the source's is. Longhorn
+v2 copies when CDI has succeeded already, and its volume says so. Not here: snapshots, the pods of a
+host-assisted copy, and prime claims.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from tests.servers.kubernetes import Object, Refused
 
 TYPE = "cdi.kubevirt.io/cloneType"
 FALLBACK = "cdi.kubevirt.io/cloneFallbackReason"
+SPACE = "longhorn-system"
 PHASES = {
     "csi-clone": "CSICloneInProgress",
     "snapshot": "SnapshotForSmartCloneInProgress",
@@ -43,9 +45,14 @@ class Cloning(Filling):
     cloning: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it to hold copies half-way."""
 
+    deep_copying: asyncio.Event = field(default_factory=asyncio.Event)
+    """Clear it to hold Longhorn's own copies half-way."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.cloning.set()
+        self.deep_copying.set()
+        self._longhorn: dict[tuple[str, str], str] = {}
 
     async def _clone(self, volume: Object, cls: Object) -> None:
         """Make the claim of *volume*, fill it, and bind it."""
@@ -70,8 +77,35 @@ class Cloning(Filling):
         capacity = {"storage": spec["resources"]["requests"]["storage"]}
         bound = {"phase": "Bound", "capacity": capacity}
         made = {"volumeName": f"pvc-{claim['metadata']['uid']}"}
+        is_deep = (
+            self.clone_type != "copy" and (cls.get("parameters") or {}).get("dataEngine") == "v2"
+        )
+        if is_deep:
+            self._longhorn[key_of(volume)] = made["volumeName"]
+            self._copies(made["volumeName"], of)
         self._apply(claim, {"spec": made, "status": bound})
         self._cloning(volume, "Succeeded", "100.0%")
+        if is_deep:
+            await self.deep_copying.wait()
+            state = {"status": {"cloneStatus": {"state": "copy-completed-awaiting-healthy"}}}
+            self.kubernetes.apply("volumes", SPACE, made["volumeName"], state)
+
+    def _copies(self, name: str, of: Object) -> None:
+        """Make Longhorn's volume, which is a copy of the claim *of*'s to be."""
+        source, space = of["spec"]["volumeName"], {"namespace": SPACE}
+        taken = (self._folders[key_of(of)] / "data" / "disk.img").stat().st_blocks * 512
+        new = {"metadata": {"name": source, **space}, "status": {"actualSize": taken}}
+        with contextlib.suppress(Refused):  # another copy of it was made before
+            self.kubernetes.create("volumes", {**new, "spec": {"dataEngine": "v2"}})
+        wanted = {"dataEngine": "v2", "dataSource": f"vol://{source}"}
+        state = {"cloneStatus": {"state": "initiated", "sourceVolume": source}}
+        new = {"metadata": {"name": name, **space}, "spec": wanted, "status": state}
+        self.kubernetes.create("volumes", new)
+
+    def _uncloned(self, key: tuple[str, str]) -> None:
+        """Remove what Longhorn had of a DataVolume."""
+        if name := self._longhorn.pop(key, None):
+            self.kubernetes.delete("volumes", SPACE, name)
 
     def _claimed(self, volume: Object, of: Object, spec: Object, kind: str) -> Object:
         meta = volume["metadata"]

@@ -158,6 +158,7 @@ class Cdi(Cloning):
                 self._lives[key] = self._tasks.start(self._live(change.object))
             elif change.type == "DELETED":
                 self._lives.pop(key).cancel()
+                self._uncloned(key)
                 # Another of that name may come before this one's work is done.
                 volume, folder = self._volumes.pop(key, None), self._folders[key]
                 self._tasks.start(self._remove(volume, folder))
