@@ -188,6 +188,7 @@ class _Look:
             strategy = STRATEGIES.get(claim.clone)
             if strategy is None or claim.owner or claim.is_leaving:
                 continue
+            claim = claim if claim.phase else self._told(claim)
             volume = None if strategy == "host-assisted" else parts.get(claim.uid)
             has_failed = claim.is_lost or claim.phase == "Error"
             if volume is None or (has_failed and not volume.state):
@@ -196,12 +197,20 @@ class _Look:
             elif volume.uid not in self._counted:
                 yield from self._by_both(claim, strategy, volume)
 
+    def _told(self, claim: ClaimFact) -> ClaimFact:
+        """Return a claim on which CDI writes no phase with what its DataVolume says instead."""
+        one = self._data_volumes.get((claim.namespace, claim.name))
+        if one is None:
+            return claim
+        phase = _CLONING.get(one.phase, "")
+        return replace(claim, phase=phase, percent=one.percent, is_lost=one.phase == "Failed")
+
     def _by_cdi(self, claim: ClaimFact, strategy: Strategy) -> Seen:
         data_volume = self._data_volumes.get((claim.namespace, claim.name))
         of = self._class(claim)
         total = self._cloned(claim, data_volume)
         state, lasts = self._state(claim, strategy, of)
-        tells = strategy == "host-assisted" and claim.percent is not None
+        tells = strategy == "host-assisted"  # of the others it is 100 at the end, or nothing
         return Seen(
             uid=claim.uid,
             kind=CLAIMS,
@@ -213,7 +222,7 @@ class _Look:
             total=total,
             source=_source(claim, data_volume),
             phase=claim.phase or None,
-            done=_share(total, claim.percent) if tells else None,
+            done=_share(total, claim.percent if tells else None),
             error=claim.error,
             reason=_reason(claim) if state == "failed" else "",
             began=None if of.waits else claim.created,
@@ -341,6 +350,18 @@ class _Look:
     def _class(self, claim: ClaimFact) -> ClassFact:
         return self._classes.get(claim.storage_class) or ClassFact(UNKNOWN, UNKNOWN, UNKNOWN)
 
+
+_CLONING = {
+    "CloneInProgress": "HostClone",
+    "CSICloneInProgress": "CSIClone",
+    "SnapshotForSmartCloneInProgress": "Snapshot",
+    "CloneFromSnapshotSourceInProgress": "SnapshotClone",
+    "SmartClonePVCInProgress": "SnapshotClone",
+    "PrepClaimInProgress": "PrepClaim",
+    "RebindInProgress": "Rebind",
+    "Succeeded": "Succeeded",
+}
+"""Phases of DataVolumes → those of claims that mean the same."""
 
 _IMPORTING: Mapping[str, State] = {
     "ImportInProgress": "running",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.servers.clock import Clock
 from tests.servers.kubernetes import refusals
 from tests.servers.kubernetes.resources import Catalogue, Resource
 from tests.servers.kubernetes.selectors import Matches, at
@@ -56,6 +57,8 @@ class Store:
     skew: timedelta = timedelta()
     """How far the server's clock is ahead of ours."""
 
+    clock: Clock = field(default_factory=Clock)
+
     revision: int = 100
     compacted: int = 0
     """Changes before this revision are forgotten, for clients; ourselves never forget."""
@@ -66,7 +69,7 @@ class Store:
 
     def now(self) -> datetime:
         """Return the server's time."""
-        return datetime.now(UTC) + self.skew
+        return datetime.fromtimestamp(self.clock.now(), UTC) + self.skew
 
     def compact(self, before: int | None = None) -> None:
         """Forget the history, or that *before* a revision: clients that would go on get 410."""
