@@ -20,6 +20,8 @@ def families() -> dict[str, tuple[str, frozenset[str]]]:
     one.stalled("source", 1.0)
     one.ended("ready")
     one.retried("source-unavailable")
+    metrics.copies.begin(("b", "c", "e", "import"), "measured", ["source"])
+    metrics.copies.up("volumes", True)
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
