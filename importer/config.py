@@ -299,6 +299,15 @@ class Cdi:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """Copies of volumes on the cluster, whoever makes them."""
+
+    watch: bool = True
+    """Look at all of them, for the metrics, the page and ``importer copies``. The service must be
+    let list and watch claims, DataVolumes, storage classes and Longhorn's volumes and engines."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged and how."""
 
@@ -324,6 +333,7 @@ class Config:
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     longhorn: Longhorn = field(default_factory=Longhorn)
     cdi: Cdi = field(default_factory=Cdi)
+    copies: Copies = field(default_factory=Copies)
     log: Log = field(default_factory=Log)
 
 
