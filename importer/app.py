@@ -163,13 +163,13 @@ async def service(
 
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
-        watcher = Watcher(copies, config, connected)
+        watcher = Watcher(copies, config, connected if config.copies.watch else None)
         own = Own(copies, described, watcher.changed)
         hub.call(lambda event: own.hear(event.image, event.sent))
         events = EventRoutes(images, hub, copies)
         uploads = Uploads(images, config.upload)
         ledger = Ledger(data / "importer.db")
-        benches = Benches(Course(images, classes, ledger), config.limits)
+        benches = Benches(Course(images, classes, ledger, copies), config.limits)
         token = None if config.service.no_token else token_of(config.service, data)
         door = Door(token, config.service.scrape_token, config.service.origins)
         routes = [
