@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.test_cluster import Both, settings
 from tests.servers.gated import COPYING, POINTS, Gate, gated
-from tests.servers.running import Client, config, running
+from tests.servers.running import Client, config, running, until
 from tests.servers.site import site
 from tests.targets.longhorn import skip
 
@@ -65,11 +65,13 @@ async def test_every_class_has_its_turns(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[Both]:
-    """A service and a cluster, nothing made yet."""
+    """A service and a cluster, nothing made yet, that the service has looked at once."""
     async with (
         site(tmp_path / "site") as cluster,
         running(settings(tmp_path / "data", cluster)) as client,
     ):
+        # What is over at the first look is taken for older than the service.
+        await until(lambda: client.service.benches._course.copies._known)
         yield Both(client, cluster, tmp_path)
 
 
@@ -84,7 +86,7 @@ async def test_a_clusters_classes_are_compared(both: Both) -> None:
         assert run["imported"]["bytesPerSecond"] > 0
     v2 = found["longhorn-v2"]
     assert (v2["engine"], v2["copied"]["strategy"]) == ("longhorn-v2", "csi-clone")
-    assert (v2["copied"]["basis"], v2["copied"]["bytes"]) == ("inferred", 24 * MiB)
+    assert (v2["copied"]["basis"], v2["copied"]["bytes"]) == ("inferred", bench["data"])
     assert found["longhorn"]["copied"] is None
     assert "without a copy" in found["longhorn"]["note"]
     assert both.left() == []
@@ -139,3 +141,22 @@ async def test_a_service_that_stops_leaves_nothing_of_a_bench(tmp_path: Path, po
         await stopping
         assert await client.names() == {}
         assert left(tmp_path) == []
+
+
+async def test_a_benchs_copies_are_counted_as_all_others(both: Both) -> None:
+    """Its imports and copies stand in /v1/copies, in the stream of events and in /metrics."""
+    client = both.client
+    await over(client, await begun(client, "longhorn-v2"))
+    _, told = await client.ask("GET", "/v1/copies")
+    found = {copy["strategy"]: copy for copy in told["items"] if copy["state"] == "Done"}
+    assert set(found) == {"import", "csi-clone"}
+    assert found["csi-clone"]["storageClass"] == "longhorn-v2"
+    report = next(one for one in told["classes"] if one["storageClass"] == "longhorn-v2")
+    assert {(one["strategy"], one["done"]) for one in report["copies"]} == {
+        ("import", 1),
+        ("csi-clone", 1),
+    }
+    async with client.http.get(f"{client.base}/metrics") as response:
+        text = await response.text()
+    counted = [line for line in text.splitlines() if line.startswith("importer_copies_total{")]
+    assert any('"csi-clone"' in line and line.endswith(" 1.0") for line in counted)

@@ -2,21 +2,27 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
+from importer.copies import Copies
 from importer.errors import ImporterError, NotFound
 from importer.jobs.bench.generated import Generated, Pattern
 from importer.jobs.bench.ledger import Ledger, Thing
 from importer.jobs.bench.result import Copied, Imported, Run
 from importer.jobs.images import Images
 from importer.jobs.timeline import problem_of
-from importer.model import Image, ImageRequest, Phase, Placed, Spec, UploadSource
+from importer.model import Copy, Image, ImageRequest, Phase, Placed, Spec, UploadSource
 from importer.stream.unbroken import unbroken
 from importer.targets import Order, Tell
 from importer.targets.classes import Classes
 from importer.targets.cloning import WHY_NOT, Clones
+
+COUNTED = 15.0
+"""Seconds for the watcher of the cluster to count a copy: one whose volume is gone before counts as
+deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Course:
     images: Images
     classes: Classes
     ledger: Ledger
+    copies: Copies
 
     async def turn(self, run: Run, name: str, namespace: str, disk: Pattern, tell: Tell) -> Run:
         """Return *run* with what was found, an error too; what was made is taken away."""
@@ -67,6 +74,9 @@ class Course:
         began = loop.time()
         cloned = await shelf.clone(_placed(image), order, size, tell)
         seconds = loop.time() - began
+        if run.backend == "cdi":
+            tell("the copy is counted")
+            await self._counted(order)
         copied = Copied(
             strategy=cloned.strategy,
             seconds=round(seconds, 3),
@@ -75,6 +85,16 @@ class Course:
             basis=cloned.basis,
         )
         return msgspec.structs.replace(run, copied=copied, note=cloned.why or None)
+
+    async def _counted(self, order: Order) -> None:
+        """Wait until the watcher has seen the end of the copy, if it sees anything."""
+        watching = self.copies.watching()
+        if not watching or not all(watching.values()):
+            return
+        with suppress(TimeoutError), self.copies.listener() as news:
+            async with asyncio.timeout(COUNTED):
+                while not any(_is(copy, order) for copy in self.copies.recent()):
+                    await news.batch()
 
     async def _remove(self, thing: Thing) -> None:
         try:
@@ -92,6 +112,10 @@ class Course:
 
 async def _at_once() -> None:
     """Wait for nothing: the first byte is there."""
+
+
+def _is(copy: Copy, order: Order) -> bool:
+    return (copy.namespace, copy.name) == (order.namespace, order.name)
 
 
 def _placed(image: Image) -> Placed:

@@ -25,6 +25,10 @@ PHASES = {
 }
 """By strategy (types.go:361-433)."""
 
+PHASE = "cdi.kubevirt.io/clonePhase"
+WORK = {"csi-clone": "CSIClone", "snapshot": "Snapshot", "copy": "HostClone"}
+"""What the claim says meanwhile, by strategy."""
+
 
 @dataclass
 class Cloning(Filling):
@@ -63,6 +67,7 @@ class Cloning(Filling):
             "persistentvolumeclaims", self._claimed(volume, of, spec, self.clone_type)
         )
         self._sync(volume)
+        self._mark(claim, {PHASE: WORK[self.clone_type]})
         percent = "40.0%" if self.clone_type == "copy" else "N/A"
         self._cloning(volume, PHASES[self.clone_type], percent)
         if self.clone_error:
@@ -76,6 +81,7 @@ class Cloning(Filling):
         await asyncio.to_thread(self._fill_from, key_of(of), key_of(volume))
         capacity = {"storage": spec["resources"]["requests"]["storage"]}
         bound = {"phase": "Bound", "capacity": capacity}
+        self._mark(claim, {PHASE: "Succeeded", f"{claims.STORAGE}.populator.progress": "100.0%"})
         made = {"volumeName": f"pvc-{claim['metadata']['uid']}"}
         is_deep = (
             self.clone_type != "copy" and (cls.get("parameters") or {}).get("dataEngine") == "v2"
@@ -97,7 +103,8 @@ class Cloning(Filling):
         new = {"metadata": {"name": source, **space}, "status": {"actualSize": taken}}
         with contextlib.suppress(Refused):  # another copy of it was made before
             self.kubernetes.create("volumes", {**new, "spec": {"dataEngine": "v2"}})
-        wanted = {"dataEngine": "v2", "dataSource": f"vol://{source}"}
+        size = of["spec"]["resources"]["requests"]["storage"]
+        wanted = {"dataEngine": "v2", "dataSource": f"vol://{source}", "size": size}
         state = {"cloneStatus": {"state": "initiated", "sourceVolume": source}}
         new = {"metadata": {"name": name, **space}, "spec": wanted, "status": state}
         self.kubernetes.create("volumes", new)
