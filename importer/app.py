@@ -79,6 +79,7 @@ class Service:
     runner: Runner
     uploads: Uploads
     benches: Benches
+    copies: Copies
     token: str | None
 
 
@@ -190,7 +191,7 @@ async def service(
             watcher.start()
             await runner.start()
             await benches.start()
-            yield Service(app, images, runner, uploads, benches, token)
+            yield Service(app, images, runner, uploads, benches, copies, token)
         finally:
             await benches.stop()
             await runner.stop()

@@ -34,15 +34,27 @@ from importer.kube.watch import Key, kept
 
 log = structlog.get_logger()
 
-INTERVAL = 0.5
-"""Seconds between two looks at least."""
 
-FIRST, LONGEST = 5.0, 300.0
-"""Seconds before a watch that failed is tried again: doubled each time in a row, with jitter."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often something is done, in seconds."""
+
+    interval: float = 0.5
+    """Between two looks at least."""
+
+    first: float = 5.0
+    """Before a watch that failed is tried again; doubled each time in a row, with jitter."""
+
+    longest: float = 300.0
+    """Before any try at most."""
+
 
 OF_AN_IMAGE = "(image)"
 """Label of all classes whose volumes begin as one BackingImage: Harvester has one for each image,
 and no image may be a label."""
+
+
+_PACE = Pace()
 
 
 @dataclass(slots=True)
@@ -56,15 +68,15 @@ class _Kind:
     is_up: bool | None = None
     """None: not tried yet."""
 
-    told: str = ""
-    """What was logged of it last."""
-
 
 class Watcher:
     """The watches of one cluster; without one, only our own imports are looked at."""
 
-    def __init__(self, copies: Copies, config: Config, cluster: Cluster | None) -> None:
+    def __init__(
+        self, copies: Copies, config: Config, cluster: Cluster | None, pace: Pace = _PACE
+    ) -> None:
         self._copies = copies
+        self._pace = pace
         self._cluster = cluster
         self._kinds = _kinds(config)
         self._changed = asyncio.Event()
@@ -95,7 +107,7 @@ class Watcher:
         while True:
             # Never cut off in the middle: what it has found would be lost.
             due = await asyncio.shield(self._take_in())
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(self._pace.interval)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else due - self._copies.clock()):
                     await self._changed.wait()
@@ -114,7 +126,7 @@ class Watcher:
                 return await self._copies.look(self._facts())
             except Exception:  # the disk is full: the service goes on without figures of copies
                 log.exception("copies cannot be looked at")
-                return self._copies.clock() + FIRST
+                return self._copies.clock() + self._pace.first
 
     def _facts(self) -> Facts:
         return Facts(
@@ -137,13 +149,13 @@ class Watcher:
 
     async def _watch(self, cluster: Cluster, kind: _Kind) -> None:
         """Keep *kind* up to date for ever."""
-        pause = FIRST
+        pause = self._pace.first
         while True:
             try:
                 watching = kept(cluster, kind.resource, _safely(kind.keep), kind.namespace)
                 async with aclosing(watching) as states:
                     async for objects in states:
-                        kind.objects, pause = objects, FIRST
+                        kind.objects, pause = objects, self._pace.first
                         self._is_up(kind, "")
             except ImporterError as exc:
                 self._is_up(kind, str(exc))
@@ -151,14 +163,14 @@ class Watcher:
                 log.exception("a watch broke", resource=kind.resource.name)
                 self._is_up(kind, str(exc) or type(exc).__name__)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter
-            pause = min(2 * pause, LONGEST)
+            pause = min(2 * pause, self._pace.longest)
 
     def _is_up(self, kind: _Kind, error: str) -> None:
-        if error and error != kind.told:
+        if error and kind.is_up is not False:
             log.warning("copies are not seen", resource=kind.resource.name, why=error)
-        elif not error and kind.told:
+        elif not error and kind.is_up is False:
             log.info("copies are seen again", resource=kind.resource.name)
-        kind.is_up, kind.told = not error, error
+        kind.is_up = not error
         ups = [one.is_up for one in self._kinds if one.resource is kind.resource]
         self._copies.up(kind.resource.plural, all(up is not False for up in ups))
         self._changed.set()

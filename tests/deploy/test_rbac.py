@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 
 from importer import config
+from importer.copies import Copies
+from importer.copies.history import History
+from importer.copies.watcher import Watcher
 from importer.errors import ImporterError, TargetTimeout
 from importer.formats.recognise import refuse_nested
 from importer.kube.classes import storage_classes
 from importer.kube.cluster import Cluster
 from importer.kube.cluster import cluster as connected
+from importer.metrics import Metrics
 from importer.model import Placed
 from importer.targets import Order, Place, Shelf, marks
 from importer.targets.backingimage.shelf import BackingImageShelf
@@ -173,12 +177,26 @@ async def claim_alone(there: Stage) -> None:
     assert api.find("persistentvolumeclaims", "default", "five") is None
 
 
+async def copies_seen(there: Stage) -> None:
+    """Every kind of object that tells of copies is listed and watched."""
+    history, metrics = History(there.image.parent / "copies.db"), Metrics()
+    copies = Copies(history, metrics.copies)
+    await copies.open()
+    watcher = Watcher(copies, there.config, there.cluster)
+    watcher.start()
+    await there.site.kubernetes.watched(5)
+    await watcher.stop()
+    await copies.close()
+    assert set(copies.watching().values()) == {True}
+
+
 SCENES: list[Callable[[Stage], Awaitable[None]]] = [
     backing_image,
     data_volume,
     convert_fails,
     never_ready,
     claim_alone,
+    copies_seen,
 ]
 
 
