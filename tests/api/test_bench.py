@@ -1,6 +1,7 @@
 """The bench through the API: what it finds, what it refuses, and that nothing of it stays."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.api.test_cluster import Both, settings
 from tests.servers.gated import COPYING, POINTS, Gate, gated
+from tests.servers.kubernetes import denied
 from tests.servers.running import Client, config, running, until
 from tests.servers.site import site
 from tests.targets.longhorn import skip
@@ -160,3 +162,88 @@ async def test_a_benchs_copies_are_counted_as_all_others(both: Both) -> None:
         text = await response.text()
     counted = [line for line in text.splitlines() if line.startswith("importer_copies_total{")]
     assert any('"csi-clone"' in line and line.endswith(" 1.0") for line in counted)
+
+
+async def test_one_at_a_time(tmp_path: Path) -> None:
+    """Two would measure each other: the second is refused, and taken once the first is over."""
+    async with held(tmp_path, "after copy") as (client, bench, gate):
+        wanted = {"storageClasses": ["two"], "size": 8 * MiB}
+        status, refused = await client.ask("POST", "/v1/bench", json=wanted)
+        assert (status, refused["error"]["slug"]) == (409, "bench-busy")
+        assert bench["id"] in refused["error"]["message"]
+        gate.opened.set()
+        assert (await over(client, bench))["state"] == "Done"
+        assert (await over(client, await begun(client, "two")))["state"] == "Done"
+        status, _ = await client.ask("GET", f"/v1/bench/{bench['id']}")
+        assert status == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "slug", "words"),
+    [
+        ({"storageClasses": ["nowhere"]}, "unknown-storage-class", "nowhere"),
+        ({"storageClasses": ["one", "one"]}, "bad-request", "named twice"),
+        ({"storageClasses": []}, "bad-request", "storageClasses"),
+        ({"size": 1 << 45}, "limit-exceeded", "larger than"),
+        ({"dataShare": 1.5}, "bad-request", "dataShare"),
+        ({"namespace": "../x"}, "bad-request", "namespace"),
+    ],
+)
+async def test_refusals(tmp_path: Path, fields: dict[str, Any], slug: str, words: str) -> None:
+    """What cannot be run is refused before anything is made."""
+    async with running(config(tmp_path, local=TWO)) as client:
+        wanted = {"storageClasses": ["one"], "size": 8 * MiB, **fields}
+        status, refused = await client.ask("POST", "/v1/bench", json=wanted)
+        assert (status >= 400, refused["error"]["slug"]) == (True, slug)
+        assert words in refused["error"]["message"]
+
+
+async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """The disk and its copy must have room in the class; the message has both values."""
+    room = shutil.disk_usage(tmp_path)
+    limits = {"free_space": room.free - 20 * MiB}
+    async with running(config(tmp_path, local=TWO, limits=limits)) as client:
+        wanted = {"storageClasses": ["one"], "size": 512 * MiB, "dataShare": 1}
+        status, refused = await client.ask("POST", "/v1/bench", json=wanted)
+        assert (status, refused["error"]["slug"]) == (507, "no-space")
+        assert "need 1.0 GiB" in refused["error"]["message"]
+
+
+async def test_a_class_that_fails_does_not_stop_the_others(both: Both) -> None:
+    """Its row says why; the next class has its turn, and nothing of either stays."""
+    both.site.cdi.clone_error, both.site.cdi.clone_fails = "source shrank", True
+    bench = await over(both.client, await begun(both.client, "unknown", "longhorn-v2", "longhorn"))
+    assert bench["state"] == "Done"
+    unknown, v2, v1 = bench["runs"]
+    assert (unknown["error"]["slug"], unknown["imported"]) == ("target-failed", None)
+    assert "ErrClaimNotValid" in unknown["error"]["message"]
+    assert (v2["error"]["slug"], v2["copied"]) == ("target-failed", None)
+    assert v2["imported"]["seconds"] > 0
+    assert v1["error"] is None
+    assert both.left() == []
+
+
+async def test_what_cannot_be_removed_is_tried_again(both: Both) -> None:
+    """The bench says that it failed, and of what; the next one waits until all of it is gone."""
+    client, fake = both.client, both.site.kubernetes
+    both.site.cdi.deep_copying.clear()
+    bench = await begun(client, "longhorn-v2")
+    await until(lambda: len(fake.all("volumes")) == 2)
+
+    def refuse(verb: str, *_: object) -> None:
+        if verb == "delete":
+            raise denied("guard.example", "not today", 403, "Forbidden")
+
+    fake.admit("datavolumes", refuse)
+    both.site.cdi.deep_copying.set()
+    failed = await over(client, bench)
+    assert failed["state"] == "Failed"
+    assert "not today" in failed["error"]["message"]
+    fake.admissions.pop()
+    wanted = {"storageClasses": ["longhorn"], "size": 8 * MiB}
+    status, refused = await client.ask("POST", "/v1/bench", json=wanted)
+    assert (status, refused["error"]["slug"]) == (409, "bench-busy")
+    while await client.service.benches.things():
+        await asyncio.sleep(0.01)
+    assert both.left() == []
+    assert (await over(client, await begun(client, "longhorn")))["state"] == "Done"

@@ -39,8 +39,8 @@ class Pattern:
     @property
     def data(self) -> int:
         """Bytes of its blocks that are data."""
-        blocks = range(-(-self.size // BLOCK))
-        return sum(self._length(block) for block in blocks if self._is_data(block))
+        whole, rest = divmod(self.size, BLOCK)
+        return self._before(whole) * BLOCK + (rest if self._is_data(whole) else 0)
 
     def piece(self, offset: int, length: int) -> bytes:
         """Return the bytes of a chunk or a part of one: ``[offset, offset + length)``."""
@@ -54,13 +54,12 @@ class Pattern:
         # Bytes by chance could begin as some format does: these never do.
         return _label(self.number) + data[SECTOR:] if offset == 0 else data
 
-    def _length(self, block: int) -> int:
-        return min(BLOCK, self.size - block * BLOCK)
+    def _before(self, block: int) -> int:
+        """Return how many blocks before this one are data: spread evenly."""
+        return -(-block * round(self.share * _PARTS) // _PARTS)
 
     def _is_data(self, block: int) -> bool:
-        """Say whether one more block up to and with this one has to be data: spread evenly."""
-        share = round(self.share * _PARTS)
-        return -(-(block + 1) * share // _PARTS) > -(-block * share // _PARTS)
+        return self._before(block + 1) > self._before(block)
 
 
 def _label(number: int) -> bytes:
