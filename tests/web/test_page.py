@@ -2,21 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests import images
 from tests.servers.site import site
 from tests.servers.web import WebServer
-from tests.web.browser import Served, Visit, chromium, serving, visit
+from tests.web.browser import Served, Visit, serving, visit
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
-
-MODULE = {"scope": "module", "loop_scope": "module"}
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 FAINT = """() => {
     const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -39,41 +35,6 @@ FAINT = """() => {
     }).map((node) => node.outerHTML);
 }"""
 """Elements whose text has a contrast under 4.5 to 1."""
-
-
-@pytest_asyncio.fixture(**MODULE)
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(**MODULE)
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    data = tmp_path_factory.mktemp("data")
-    async with serving(data, IMPORTER_URL_ALLOW_ADDRESSES="127.0.0.0/8") as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def there(browser: Browser, served: Served) -> AsyncIterator[Visit]:
-    """The page as its owner opens it; whatever happens, it complains of nothing."""
-    async with visit(browser, served.page) as open_page:
-        await open_page.page.locator(".link[data-state=up]").wait_for()
-        yield open_page
-        assert open_page.complaints == []
-        assert {url.split("/")[2] for url in open_page.requests} == {served.address[7:]}
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A qcow2 of 64 MiB that holds some data."""
-    return images.make("qcow2", tmp_path_factory.mktemp("disk"), 64 << 20)
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A raw disk full of data, so large that its head is not all of it."""
-    return images.raw(tmp_path_factory.mktemp("large") / "disk.raw", 16 << 20, 16 << 20)
 
 
 async def test_upload_by_the_picker(there: Visit, served: Served, disk: Path) -> None:
