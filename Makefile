@@ -10,7 +10,7 @@ CODE := importer tests perf deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format soak lock clean packages-run packages-test
+.PHONY: help run test check format soak lock vendor clean packages-run packages-test
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 
 lock: ## Renew constraints.txt with the newest versions that pyproject.toml allows
 	@deploy/lock $(PYTHON)
+
+vendor: ## Fetch and verify the libraries of the page (importer/web/vendor/lock.json); needs npm
+	@deploy/vendor
 
 clean: ## Remove what was made here; imported images stay
 	rm -rf $(VENV) build .run *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -1,0 +1,5 @@
+/* Comes. */
+
+export function Drop() {
+  return null;
+}

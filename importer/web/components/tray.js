@@ -1,0 +1,5 @@
+/* Comes. */
+
+export function Tray() {
+  return null;
+}

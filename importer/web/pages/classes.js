@@ -1,0 +1,7 @@
+/* Comes. */
+
+import { html } from "../lib.js";
+
+export default function Page({ t }) {
+  return html`<h1>${t("nav.classes")}</h1>`;
+}
