@@ -20,12 +20,13 @@ from importer import __version__
 from importer.api.application import application
 from importer.api.auth import Door, token_of
 from importer.api.events import EventRoutes
+from importer.api.head import Ends
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
 from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
-from importer.errors import CallerError, TargetBusy
+from importer.errors import CallerError, LimitExceeded, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
@@ -84,6 +85,14 @@ class _Remotes:
     async def inspect(self, source: Remote) -> ImageInfo:
         """Return what the image is, moving only its head."""
         return await self._looked_at(await self._probe(source))
+
+    async def look(self, file: Ends) -> ImageInfo:
+        """Return what an image is of which a client sent both ends. Raises LimitExceeded."""
+        if file.size > self.limits.image_size:
+            raise LimitExceeded(
+                f"size is {file.size} bytes, [limits] image_size allows {self.limits.image_size}"
+            )
+        return await inspect_start(file.head, file.size, self.qemu_img, self.limits, file.tail)
 
     async def survey(self, source: Remote, libqcow: bool) -> Far:
         """Return the same, and what its map tells where it has one."""
@@ -153,7 +162,7 @@ async def service(
             *UploadRoutes(uploads, config).routes,
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
-            *ServiceRoutes(images, metrics, remotes.inspect).routes,
+            *ServiceRoutes(images, metrics, remotes.inspect, remotes.look).routes,
         ]
         app = application(door, routes)
         app.on_shutdown.append(events.close)

@@ -31,6 +31,9 @@ class Route:
     body: Any = None
     """Type of the JSON body, or a tuple of media types for bytes."""
 
+    instead: Sequence[str] = ()
+    """Media types of bytes that the body may be instead."""
+
     query: Mapping[str, Any] = field(default_factory=dict)
     """Types of the query's parameters."""
 
