@@ -6,15 +6,26 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from importer.api.images import declared_in, options_in
 from importer.errors import CallerError, LimitExceeded, MediaTypeRefused, VersionRefused
 from importer.jobs.names import label_of
-from importer.model import Checksum, ImageRequest, Name, Spec, UploadSource, WantedFormat
+from importer.model import (
+    Checksum,
+    Format,
+    ImageRequest,
+    Name,
+    Size,
+    Spec,
+    UploadSource,
+    WantedFormat,
+)
+from importer.sources import Declared
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,termination"
@@ -32,6 +43,16 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     storage_class: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     checksum: Checksum | None = None
     format: WantedFormat | None = None
+    target: Annotated[str, Meta(max_length=4096)] | None = None
+    """``spec.target`` as JSON."""
+
+    wire: Literal["as-is", "raw+zstd", "qcow2"] | None = None
+    file_format: Format | None = None
+    file_size: Size | None = None
+
+    def declared(self) -> Declared | None:
+        """Return what is said of a file whose disk comes in another form. Raises CallerError."""
+        return declared_in(self.wire, self.file_format, self.file_size)
 
     def wanted(self) -> ImageRequest:
         """Return the image that is asked for. Raises CallerError when it has no name."""
@@ -46,6 +67,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
             storage_class=self.storage_class,
             checksum=self.checksum,
             format=self.format,
+            target=options_in(self.target),
         )
         return ImageRequest(name=name, namespace=self.namespace, spec=spec)
 
@@ -59,7 +81,7 @@ def metadata(header: str) -> Metadata:
             raise CallerError(f"Upload-Metadata has a key that is empty or comes twice: {key!r}")
         values[key] = _decoded(key, text.strip())
     try:
-        return msgspec.convert(values, Metadata)
+        return msgspec.convert(values, Metadata, strict=False)
     except msgspec.ValidationError as exc:
         raise CallerError(f"Upload-Metadata is not as it should be: {exc}") from exc
 

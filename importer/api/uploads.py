@@ -79,14 +79,15 @@ class UploadRoutes:
         read_query(request, {})
         size = tus.length(request.headers, self._most)
         told = request.headers.get("Upload-Metadata", "")
-        wanted = tus.metadata(told).wanted()
+        metadata = tus.metadata(told)
+        wanted, declared = metadata.wanted(), metadata.declared()
         brings = request.content_length != 0 and request.body_exists
         if brings:
             tus.refuse_other_media(request)
         if size == 0:
             raise errors.NotAnImage("the file is empty")
         self._refuse_excess(request, size, 0)
-        upload = await self._uploads.create(wanted, size, told, request.remote or "")
+        upload = await self._uploads.create(wanted, size, told, request.remote or "", declared)
         if brings:
             async with upload.turn():
                 await self._receive(request, upload)

@@ -7,6 +7,7 @@ already says that it failed, and why.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, get_args
 
 import msgspec
@@ -131,6 +132,20 @@ class Images:
         except BaseException:
             await self._forget(image, is_new)
             raise
+
+    async def refuse_unchecked(self, wanted: ImageRequest) -> None:
+        """Raise CallerError when the image asks for a checksum that its client did not compare.
+
+        For a disk in another form than its file has: only who has the file can hash it.
+        """
+        if wanted.spec.checksum:
+            return
+        with suppress(NotFound):
+            if checksum := (await self.get(wanted.namespace, wanted.name)).spec.checksum:
+                raise CallerError(
+                    f"image {wanted.name} has checksum {checksum}: compare it with your file and "
+                    "name it as well, or send the file as it is"
+                )
 
     async def cancel(self, namespace: str, name: str) -> Image:
         """Stop an import and leave nothing of it. Raises NotFound, WrongPhase."""

@@ -16,6 +16,7 @@ from importer.errors import Conflict, NotFound, TooManyUploads, WrongPhase
 from importer.jobs.images import Images
 from importer.jobs.runner import Job
 from importer.model import ImageRequest
+from importer.sources import Declared
 from importer.sources.resumable import Resumable
 
 KEPT = 1000
@@ -102,7 +103,12 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     async def create(
-        self, wanted: ImageRequest, size: int | None, metadata: str, client: str
+        self,
+        wanted: ImageRequest,
+        size: int | None,
+        metadata: str,
+        client: str,
+        declared: Declared | None = None,
     ) -> Upload:
         """Name an image, or take one that waits for its bytes, and begin its import.
 
@@ -114,7 +120,9 @@ class Uploads:
             if upload.untouched and upload.asks == (wanted, size, metadata):
                 return upload
         self._refuse_many(client)
-        source = Resumable(size, self._settings.away)
+        if declared:
+            await self._images.refuse_unchecked(wanted)
+        source = Resumable(size, self._settings.away, declared)
         job, is_new = await self._images.begin_upload(wanted, source, source.ready)
         upload = Upload(job, source, is_new, (wanted, size, metadata), client)
         self._uploads[upload.id] = upload

@@ -8,14 +8,14 @@ only. A try that ends before the last byte sets `offset` back to 0: the client s
 import asyncio
 
 from importer.errors import Conflict, SizeMismatch, UploadIncomplete
-from importer.sources import Opened
+from importer.sources import Declared, Opened
 from importer.stream.pipe import Chunks
 
 
 class Resumable:
     """The bytes of one upload. One giver and one taker at a time."""
 
-    def __init__(self, size: int | None, away: float) -> None:
+    def __init__(self, size: int | None, away: float, declared: Declared | None = None) -> None:
         self.size = size
         """Bytes of the whole; None until `end_at` says it."""
 
@@ -23,6 +23,7 @@ class Resumable:
         """Bytes that this try has taken."""
 
         self._away = away
+        self._declared = declared
         self._offered: bytes | None = None
         self._taken: asyncio.Future[None] | None = None
         self._news = asyncio.Event()
@@ -57,7 +58,7 @@ class Resumable:
 
     async def open(self) -> Opened:
         """Return the bytes from the first on, as clients give them."""
-        return Opened(self._chunks(), self.size)
+        return Opened(self._chunks(), self.size, declared=self._declared)
 
     async def close(self) -> None:
         """End a try; what is being given is given back to its sender (Conflict)."""
