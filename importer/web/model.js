@@ -3,25 +3,35 @@
     model.session    token and connection: `refused`, `link`, and `ask(promise)` around API calls
     model.images     images.js: `all.value`, `get(uid)`, `find(namespace, name)`, `synced.value`
     model.classes    signal: storage classes, null until they are known; `model.refreshClasses()`
-    model.copies     signal: volume copies, null until they are known
+    model.copies     copies.js: `all.value`, `running.value`, `reports.value`; `refresh()`
+    model.history    history.js: `all.value`, what happened
+    model.rates      rates.js: `samples.value`, how fast it was lately
     model.uploads    uploads.js: what this page sends
+    model.history    history.js: phases and words of each image since this page was opened
     model.language   signal: the language's `t`; `model.speak(code)` changes it
     model.hear(kind, act)   calls `act(value)` for each event of that kind; returns how to stop
 */
 
 import * as api from "./api.js";
+import { Copies } from "./copies.js";
 import { follow } from "./events.js";
+import { History } from "./history.js";
 import { load, preferred, remember } from "./i18n/index.js";
+import { History } from "./history.js";
 import { Images, OVER } from "./images.js";
 import { signal } from "./lib.js";
+import { Rates } from "./rates.js";
 import { forget, keep } from "./token.js";
 import { Uploads } from "./uploads.js";
 
 export class Model {
   images = new Images();
   uploads = new Uploads(this.images);
+  history = new History();
   classes = signal(null);
-  copies = signal(null);
+  copies = new Copies(this.images);
+  history = new History();
+  rates = new Rates(this);
   language = signal(null);
 
   /** What screen readers are told. */
@@ -42,7 +52,7 @@ export class Model {
   #phases = new Map();
 
   async start() {
-    await this.speak(preferred());
+    this.language.value = await load(preferred());
     await this.open();
   }
 
@@ -91,24 +101,42 @@ export class Model {
     this.images.connected();
     this.session.link.value = "up";
     if (!this.classes.peek()) this.refreshClasses();
+    if (this.copies.state.peek() !== "unknown") this.copies.refresh();
     this.uploads.linked();
   }
 
   #take(kind, value) {
+    const known = kind === "deleted" && this.images.get(value.uid);
+    if (known) this.history.deleted(known);
     this.images.take(kind, value);
+    if (kind === "image") this.history.image(value);
+    if (kind === "copy") this.copies.take(value);
     if (kind === "image") this.#tell(value);
-    if (kind === "deleted") this.refreshClasses();
+    if (kind === "deleted") this.#gone(value);
+    if (kind === "synced") this.uploads.synced();
     this.#listeners.get(kind)?.forEach((act) => act(value));
   }
 
+  #gone(image) {
+    this.uploads.gone(image);
+    this.history.forget(image.uid);
+    this.refreshClasses();
+  }
+
   /** Say what changed of an image, and look at the room that is left when one is over. */
-  #tell({ uid, name, status: { phase } }) {
+  #tell(image) {
+    const { uid, name, status: { phase } } = image;
+    this.uploads.told(image);
+    this.history.add(image);
     const before = this.#phases.get(uid);
     this.#phases.set(uid, phase);
     if (!before || before === phase) return;
     const t = this.language.peek();
     this.announce(`${name}: ${t(`phase.${phase}`)}`);
-    if (OVER.has(phase)) this.refreshClasses();
+    if (OVER.has(phase)) {
+      this.refreshClasses();
+      this.copies.ended();
+    }
   }
 
   async #asked(promise) {
