@@ -4,7 +4,7 @@
     model.images     images.js: `all.value`, `get(uid)`, `find(namespace, name)`, `synced.value`
     model.classes    signal: storage classes, null until they are known; `model.refreshClasses()`
     model.copies     copies.js: `all.value`, `running.value`, `reports.value`; `refresh()`
-    model.history    history.js: `all.value`, what happened
+    model.activity   activity.js: `all.value`, what happened
     model.rates      rates.js: `samples.value`, how fast it was lately
     model.uploads    uploads.js: what this page sends
     model.history    history.js: phases and words of each image since this page was opened
@@ -13,9 +13,9 @@
 */
 
 import * as api from "./api.js";
+import { Activity } from "./activity.js";
 import { Copies } from "./copies.js";
 import { follow } from "./events.js";
-import { History } from "./history.js";
 import { load, preferred, remember } from "./i18n/index.js";
 import { History } from "./history.js";
 import { Images, OVER } from "./images.js";
@@ -30,7 +30,7 @@ export class Model {
   history = new History();
   classes = signal(null);
   copies = new Copies(this.images);
-  history = new History();
+  activity = new Activity(this.copies);
   rates = new Rates(this);
   language = signal(null);
 
@@ -107,9 +107,9 @@ export class Model {
 
   #take(kind, value) {
     const known = kind === "deleted" && this.images.get(value.uid);
-    if (known) this.history.deleted(known);
+    if (known) this.activity.deleted(known);
     this.images.take(kind, value);
-    if (kind === "image") this.history.image(value);
+    if (kind === "image") this.activity.image(value);
     if (kind === "copy") this.copies.take(value);
     if (kind === "image") this.#tell(value);
     if (kind === "deleted") this.#gone(value);

@@ -106,6 +106,7 @@ function moments(code, t) {
   const relative = new Intl.RelativeTimeFormat(code, { style: "short", numeric: "always" });
   const day = new Intl.DateTimeFormat(code, { dateStyle: "medium" });
   const full = new Intl.DateTimeFormat(code, { dateStyle: "medium", timeStyle: "medium" });
+  const short = new Intl.DateTimeFormat(code, { timeStyle: "short" });
   const clock = new Intl.DateTimeFormat(code, { timeStyle: "medium" });
   /** Clocks of two machines differ: never in the future. */
   const ago = (moment) => {
@@ -119,6 +120,8 @@ function moments(code, t) {
     ago,
     day: (moment) => day.format(Date.parse(moment)),
     date: (moment) => full.format(Date.parse(moment)),
+    /** For axes; `at` is seconds since 1970. */
+    minute: (at) => short.format(at * 1000),
     clock: (moment) => clock.format(Date.parse(moment)),
   };
 }
