@@ -90,6 +90,7 @@ function amounts(code, t) {
   /** What is done of a total, never rounded up to the whole. */
   const share = (done, total) =>
     (Math.min(100, Math.floor((done * 100) / total)) / 100).toLocaleString(code, { style: "percent" });
+  const percent = (part) => part.toLocaleString(code, { style: "percent" });
   const duration = (seconds) => {
     if (seconds < 1) return t("time.moment");
     if (seconds < 60) return t("time.seconds", { seconds: Math.round(seconds) });
@@ -99,7 +100,7 @@ function amounts(code, t) {
   };
   /** As measured: with the digits that tell short times apart. */
   const seconds = (value) => t("time.seconds", { seconds: number(value, value < 10 ? 2 : value < 100 ? 1 : 0) });
-  return { number, size, rate, share, duration, seconds };
+  return { number, size, rate, share, percent, duration, seconds };
 }
 
 function moments(code, t) {
