@@ -7,6 +7,7 @@
     model.activity   activity.js: `all.value`, what happened
     model.rates      rates.js: `samples.value`, how fast it was lately
     model.uploads    uploads.js: what this page sends
+    model.draft      draft.js: files that were chosen and are not sent yet
     model.history    history.js: phases and words of each image since this page was opened
     model.language   signal: the language's `t`; `model.speak(code)` changes it
     model.hear(kind, act)   calls `act(value)` for each event of that kind; returns how to stop
@@ -15,6 +16,7 @@
 import * as api from "./api.js";
 import { Activity } from "./activity.js";
 import { Copies } from "./copies.js";
+import { Draft } from "./draft.js";
 import { follow } from "./events.js";
 import { load, preferred, remember } from "./i18n/index.js";
 import { History } from "./history.js";
@@ -32,6 +34,7 @@ export class Model {
   copies = new Copies(this.images);
   activity = new Activity(this.copies);
   rates = new Rates(this);
+  draft = new Draft(this);
   language = signal(null);
 
   /** What screen readers are told. */

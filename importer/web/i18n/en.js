@@ -1,10 +1,6 @@
 /* English. Keys are PAGE.WORD; `advice.SLUG` says what to do about an error (docs/errors.md). */
 
-import images from "./en-images.js";
-
 export default {
-  ...images,
-
   "app.title": "Image Importer",
   "app.skip": "Skip to content",
   "app.language": "Language",
@@ -337,6 +333,7 @@ export default {
   "advice.conflict": "Somebody else was quicker: look at it as it is now.",
   "advice.shutting-down": "The service is stopping: try again when it is back.",
   "advice.unreachable": "The service does not answer: it is tried again.",
+  "advice.file-unreadable": "Choose the file again and begin anew.",
   "advice.unexpected-answer": "Something between here and the service answers in its place.",
 
 

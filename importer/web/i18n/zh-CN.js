@@ -1,10 +1,6 @@
 /* 简体中文。术语与 Harvester、Kubernetes 中文界面一致；键与 en.js 相同。 */
 
-import images from "./zh-CN-images.js";
-
 export default {
-  ...images,
-
   "app.title": "镜像导入",
   "app.skip": "跳到主要内容",
   "app.language": "语言",
@@ -337,6 +333,7 @@ export default {
   "advice.conflict": "状态已被他人更改：请查看当前状态。",
   "advice.shutting-down": "服务正在停止：请在其恢复后重试。",
   "advice.unreachable": "服务无响应：将自动重试。",
+  "advice.file-unreadable": "请重新选择文件，从头开始。",
   "advice.unexpected-answer": "此处与服务之间的其他程序代为应答。",
 
 
