@@ -174,7 +174,7 @@ export class Uploads {
     return {
       // A library that finds no upload makes another by itself, after a 502 of a proxy too. Here
       // only "not found" means that: so with an address to go on with, no address to begin at.
-      endpoint: upload.record.url ? null : ENDPOINT,
+      endpoint: upload.record.url ? null : new URL(ENDPOINT, location.href).href,
       metadata: metadata(upload.record),
       chunkSize: upload.chunk,
       retryDelays: null,
@@ -190,7 +190,6 @@ export class Uploads {
   }
 
   #named(upload) {
-    upload.tries = 0;
     upload.record.url = new URL(upload.tus.url, location.href).pathname;
     this.#kept.keep(upload.record);
   }
@@ -199,7 +198,7 @@ export class Uploads {
   #heard(upload, response) {
     const offset = Number.parseInt(response.getHeader("Upload-Offset") ?? "", 10);
     if (response.getStatus() >= 300 || Number.isNaN(offset)) return;
-    upload.tries = 0;
+    if (offset > upload.offset.peek()) upload.tries = 0;
     if (offset < upload.offset.peek()) upload.wentBack.value = upload.offset.peek();
     upload.offset.value = offset;
     upload.expires.value = response.getHeader("Upload-Expires");

@@ -116,7 +116,7 @@ function Heading({ t, column: { key, number, falls }, sort, change }) {
   const current = sort.replace(/^-/, "") === key;
   const down = sort.startsWith("-");
   const next = current ? (down ? key : `-${key}`) : falls || number ? `-${key}` : key;
-  return html`<th scope="col" class=${names(key, number && "number")} aria-sort=${current ? (down ? "descending" : "ascending") : undefined}>
+  return html`<th scope="col" class=${names(key === "class" ? "place" : key, number && "number")} aria-sort=${current ? (down ? "descending" : "ascending") : undefined}>
     <button type="button" class="sort" onClick=${() => change({ sort: next })}>
       ${t(`images.col.${key}`)}${current && html`<${Icon} name=${down ? "down" : "up"} size=${14} />`}
     </button>
@@ -137,7 +137,7 @@ function Row({ model, t, image }) {
         <span class="source" title=${spec.source.url}>${spec.source.url ?? t("images.byUpload")}</span>
       </th>
       <td class="state"><${State} t=${t} image=${image} upload=${upload} /></td>
-      <td class="class" data-of=${t("images.col.class")}>${spec.storageClass ?? "–"}</td>
+      <td class="place" data-of=${t("images.col.class")}>${spec.storageClass ?? "–"}</td>
       <td class="number" data-of=${t("images.col.virtualSize")}>${t.size(status.virtualSize)}
         ${status.format && html`<span class="kind">${status.format}</span>`}</td>
       <td class="number" data-of=${t("images.col.size")}>${t.size(status.size)}
