@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+import msgspec
 import structlog
 import uvloop
 from aiohttp import web
@@ -19,11 +20,16 @@ from yarl import URL
 from importer import __version__
 from importer.api.application import application
 from importer.api.auth import Door, token_of
+from importer.api.clients import Clients
+from importer.api.compat.requests import Service as CompatService
+from importer.api.compat.routes import compat_routes
+from importer.api.compat.words import authorised_elsewhere
 from importer.api.events import EventRoutes
 from importer.api.head import Ends
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
+from importer.api.taking import Taking
 from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
 from importer.errors import CallerError, LimitExceeded, TargetBusy
@@ -32,13 +38,14 @@ from importer.formats.inspect import inspect_head, inspect_readable, inspect_sta
 from importer.formats.qemu_img import QemuImg
 from importer.formats.recognise import refuse_nested
 from importer.formats.survey import Far, far
+from importer.jobs.allowance import Allowance
 from importer.jobs.events import Hub
 from importer.jobs.images import Images
 from importer.jobs.runner import Runner
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.uploads import Uploads
-from importer.kube.cluster import cluster
+from importer.kube.cluster import Cluster, cluster
 from importer.logs import set_up_logs
 from importer.metrics import ClassMetrics, Metrics
 from importer.model import Image, ImageInfo, Spec
@@ -140,35 +147,42 @@ async def service(
     async with AsyncExitStack() as stack:
         stack.callback(os.close, lock)
         if shelves is None:
-            classes = await _classes(config, data, disks, stack)
+            classes, connected = await _classes(config, data, disks, stack)
         else:
-            classes = Classes(shelves)
+            classes, connected = Classes(shelves), None
         await classes.renew()
 
         async def inspect(head: bytes, size: int | None) -> ImageInfo:
             return await inspect_head(head, size, qemu_img, config.limits)
 
         def metrics_of(image: Image) -> ClassMetrics:
-            return metrics.of(classes.described(image.spec.storage_class or classes.default))
+            told = classes.described(image.spec.storage_class or classes.default)
+            backend = image.spec.backend or told.backend
+            return metrics.of(msgspec.structs.replace(told, backend=backend))
 
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
         events = EventRoutes(images, hub)
-        uploads = Uploads(images, config.upload)
+        allowance = Allowance(config.upload)
+        taking = Taking(allowance, Clients(config.service.trusted_proxies), config.upload)
+        uploads = Uploads(images, store, allowance, config.upload)
         token = None if config.service.no_token else token_of(config.service, data)
-        door = Door(token, config.service.scrape_token, config.service.origins)
+        elsewhere = authorised_elsewhere(config.compat)
+        door = Door(token, config.service.scrape_token, config.service.origins, elsewhere)
         routes = [
-            *ImageRoutes(images, config.upload).routes,
-            *UploadRoutes(uploads, config).routes,
+            *ImageRoutes(images, taking, config.upload).routes,
+            *UploadRoutes(uploads, taking, config.limits.image_size).routes,
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *ServiceRoutes(images, metrics, remotes.inspect, remotes.look).routes,
         ]
-        app = application(door, routes)
+        compat = compat_routes(CompatService(images, config, connected))
+        app = application(door, routes, compat)
         app.on_shutdown.append(events.close)
         await store.open()
         try:
             await runner.start()
+            await uploads.start()
             yield Service(app, images, runner, uploads, token)
         finally:
             await runner.stop()
@@ -176,14 +190,16 @@ async def service(
             await store.close()
 
 
-async def _classes(config: Config, data: Path, disks: Disks, stack: AsyncExitStack) -> Classes:
+async def _classes(
+    config: Config, data: Path, disks: Disks, stack: AsyncExitStack
+) -> tuple[Classes, Cluster | None]:
     """Return the storage classes that *config* names, and its cluster's for as long as *stack*."""
     local = config.local.classes
     if not config.kubernetes.enabled:
-        return Classes(local_shelves(local, data, disks, config.limits))
+        return Classes(local_shelves(local, data, disks, config.limits)), None
     fixed = local_shelves(local, data, disks, config.limits) if local else {}
     connected = await stack.enter_async_context(cluster(config.kubernetes))
-    return Classes(fixed, look(connected, config, refuse_nested))
+    return Classes(fixed, look(connected, config, refuse_nested)), connected
 
 
 def serve(config: Config) -> None:

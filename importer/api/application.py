@@ -6,6 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from importer.api.auth import Door
+from importer.api.compat.routes import CompatRoute
+from importer.api.compat.words import worded
 from importer.api.cors import add_cors, preflight
 from importer.api.images import wait_to_continue
 from importer.api.openapi import describe
@@ -15,17 +17,22 @@ from importer.api.routes import JSON_LIMIT, Route, json
 from importer.api.tus import marked
 
 
-def application(door: Door, routes: Sequence[Route]) -> web.Application:
-    """Return the application that serves *routes*, their description and the page."""
+def application(
+    door: Door, routes: Sequence[Route], compat: Sequence[CompatRoute] = ()
+) -> web.Application:
+    """Return the application that serves *routes*, their description and the page.
+
+    *compat*: routes of other servers, which these describe.
+    """
     app = web.Application(
-        middlewares=[errors, preflight(door.origins), door.middleware],
+        middlewares=[errors, worded, preflight(door.origins), door.middleware],
         client_max_size=JSON_LIMIT,
     )
     everything = [*routes, _description(routes)]
-    for route in everything:
-        app.router.add_route(
-            route.method, route.path, route.handler, expect_handler=wait_to_continue
-        )
+    served = [(route.method, route.path, route.handler) for route in everything]
+    served += [(route.method, route.path, route.handler) for route in compat]
+    for method, path, handler in served:
+        app.router.add_route(method, path, handler, expect_handler=wait_to_continue)
     add_page(app)
     add_cors(app, door.origins)
     app.on_response_prepare.append(marked)
@@ -38,5 +45,5 @@ def _description(routes: Sequence[Route]) -> Route:
         return json(document)
 
     route = Route("GET", "/openapi.json", openapi, {200: dict[str, Any]})
-    document = describe([*routes, route])
+    document = describe([*(known for known in routes if known.described), route])
     return route

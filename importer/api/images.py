@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from importer import errors
 from importer.api.routes import Route, json, name_of, read_json, read_query
+from importer.api.taking import Taking
 from importer.config import Upload
 from importer.jobs.images import Images
 from importer.model import (
@@ -73,8 +74,9 @@ class ImageList(msgspec.Struct, frozen=True):
 class ImageRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, upload: Upload) -> None:
+    def __init__(self, images: Images, taking: Taking, upload: Upload) -> None:
         self._images = images
+        self._taking = taking
         self._upload = upload
 
     @property
@@ -104,7 +106,7 @@ class ImageRoutes:
             Route(
                 "PUT",
                 f"{one}/content",
-                self.upload,
+                self._taking.counted(self.upload),
                 {200: Image, 202: Image},
                 UPLOAD_ERRORS,
                 body=("application/octet-stream", "multipart/form-data"),

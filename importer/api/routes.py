@@ -43,6 +43,9 @@ class Route:
     public: bool = False
     """Needs no token."""
 
+    described: bool = True
+    """Stands in the description."""
+
 
 async def read_json(request: web.Request, kind: Any) -> Any:
     """Return the request's JSON body as *kind*. Raises CallerError."""

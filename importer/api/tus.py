@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Annotated, Literal
@@ -30,6 +30,9 @@ from importer.sources import Declared
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,termination"
 MEDIA = "application/offset+octet-stream"
+
+EXPIRES: web.RequestKey[Callable[[], float | None]] = web.RequestKey("expires")
+"""Says in how many seconds the upload that a request is for expires; None when it does not."""
 
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 
@@ -99,6 +102,16 @@ def refuse_other_media(request: web.Request) -> None:
         raise MediaTypeRefused(f"Content-Type is {request.content_type!r:.80}; tus sends {MEDIA}")
 
 
+def refuse_not_offered(request: web.Request) -> None:
+    """Raise CallerError for what belongs to an extension that is not spoken here.
+
+    Passing over it would take a part of a file for the whole, or a checksum for compared.
+    """
+    for header in ("Upload-Concat", "Upload-Checksum"):
+        if header in request.headers:
+            raise CallerError(f"{header} is not offered here (Tus-Extension: {EXTENSIONS})")
+
+
 def number(headers: Mapping[str, str], name: str) -> int | None:
     """Return the number in header *name*, None when it is missing. Raises CallerError."""
     text = headers.get(name)
@@ -133,6 +146,8 @@ async def marked(request: web.Request, response: web.StreamResponse) -> None:
     """Say in every answer below /v1/uploads what is spoken, in refusals too."""
     if request.path == "/v1/uploads" or request.path.startswith("/v1/uploads/"):
         response.headers["Tus-Resumable"] = VERSION
+        if EXPIRES in request and (seconds := request[EXPIRES]()) is not None:
+            response.headers["Upload-Expires"] = expires(seconds)
         if response.status == VersionRefused.status:
             response.headers["Tus-Version"] = VERSION
 
