@@ -31,6 +31,7 @@ from importer.kube.objects.core import (
     PodStatus,
     Stopped,
 )
+from importer.kube.objects.harvester import VmImage, VmImageSpec, VmImageStatus
 from importer.kube.objects.longhorn import (
     BackingImage,
     BackingImageDataSource,
@@ -72,5 +73,8 @@ __all__ = [
     "UploadToken",
     "UploadTokenRequest",
     "View",
+    "VmImage",
+    "VmImageSpec",
+    "VmImageStatus",
     "view",
 ]
