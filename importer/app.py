@@ -4,8 +4,9 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -66,6 +67,13 @@ log = structlog.get_logger()
 
 READ_BUFFER = MiB
 """Bytes that aiohttp reads ahead of a handler; its default of 64 KiB halves the rate."""
+
+_GONE = {
+    socket.TCP_KEEPIDLE: 30,  # seconds of silence before the first probe
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 6,
+    socket.TCP_USER_TIMEOUT: 120_000,  # milliseconds
+}
 
 
 @dataclass(slots=True)
@@ -233,18 +241,32 @@ async def listening(
         auto_decompress=False,
         read_bufsize=READ_BUFFER,
         shutdown_timeout=config.service.grace,
-        keepalive_timeout=75,
+        keepalive_timeout=config.service.idle,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=512)
-        await site.start()
+        for listener in _listeners(host, port):
+            await web.SockSite(runner, listener, backlog=512).start()
         bound = runner.addresses[0]
         yield str(URL.build(scheme="http", host=bound[0], port=bound[1]))
     except OSError as exc:
         raise CallerError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     finally:
         await runner.cleanup()
+
+
+def _listeners(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket for each address of *host*; connections inherit its options (tcp(7)).
+
+    A client that is gone without a word is noticed: by probes on a silent connection, and where it
+    takes nothing of an answer.
+    """
+    kind = socket.SOCK_STREAM
+    for family, _, _, _, to in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE):
+        listener = socket.create_server(to[:2], family=family, backlog=512)
+        for option, value in _GONE.items():
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        yield listener
 
 
 def _address(config: Config) -> tuple[str, int]:

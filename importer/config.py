@@ -49,8 +49,9 @@ class Service:
     """Networks of proxies whose ``X-Forwarded-For`` says who the client is, as ``10.0.0.0/8``; from
     others it is ignored. Limits of one client count by its address."""
 
-    headers: float = 20.0
-    """Seconds in which a new connection must have sent a request's line and headers."""
+    idle: float = 75.0
+    """Seconds in which a connection must have sent all of a request's headers, from its beginning
+    or from the last answer."""
 
     grace: float = 10.0
     """Seconds that running requests get to end when the service is told to stop."""
@@ -111,7 +112,7 @@ class Upload:
     expires: float = 3600.0
     """Seconds for which it may be away at all; after that the upload has failed."""
 
-    least_rate: int = 64
+    least_rate: int = 1024
     """Bytes per second that a client must send on average, over each `stall` seconds of waiting for
     it; one that is slower is sent away. 0: any rate."""
 

@@ -1,5 +1,6 @@
 """What a route is: enough to serve it, and to describe it in ``/openapi.json``."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from importer.model import Name
 
 JSON_LIMIT = 64 * 1024
 """Bytes of a JSON body at most."""
+
+JSON_PATIENCE = 60.0
+"""Seconds in which it must have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,11 @@ class Route:
 async def read_json(request: web.Request, kind: Any) -> Any:
     """Return the request's JSON body as *kind*. Raises CallerError."""
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        async with asyncio.timeout(JSON_PATIENCE):
+            body = await request.read()
+        return msgspec.json.decode(body, type=kind)
+    except TimeoutError as exc:
+        raise CallerError(f"the JSON body did not come within {JSON_PATIENCE:g} s") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise CallerError(f"the JSON body is not as it should be: {exc}") from exc
 
