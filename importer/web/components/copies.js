@@ -1,6 +1,6 @@
 /* Volume copies as a table; on a phone each line is a block, and stays a line to screen readers. */
 
-import { html } from "../lib.js";
+import { html, names } from "../lib.js";
 
 /** Copies that are shown. */
 const MOST = 20;
@@ -9,8 +9,8 @@ const MOST = 20;
 const IDLE = 30;
 
 export function CopyTable({ t, copies }) {
-  const heads = ["name", "class", "strategy", "state", "size", "rate", "time", "began"];
-  return html`<div class="table copies" role="table" aria-labelledby="copies">
+  const heads = ["name", "class", "strategy", "state", "size", "rate", "time"];
+  return html`<div class="table volumes" role="table" aria-labelledby="copies">
     <div role="rowgroup"><div role="row" class="heads">
       ${heads.map((head) => html`<span role="columnheader">${t(head === "class" ? "classes.class" : `copies.${head}`)}</span>`)}
     </div></div>
@@ -27,28 +27,31 @@ function ordered(copies) {
 function Line({ t, copy }) {
   const { namespace, name, source, storageClass, strategy, done, total, error, seconds, startedAt } = copy;
   return html`<div role="row" class="line" data-name=${name} data-state=${copy.state}>
-    <span role="rowheader" class="main">
+    <div role="rowheader" class="main">
       <b>${namespace === "default" ? name : `${namespace}/${name}`}</b>
       <small class="muted">${t("copies.from", { source })}</small>
-    </span>
+    </div>
     <${Cell} title=${t("classes.class")}>${storageClass}<//>
     <${Cell} title=${t("copies.strategy")}>${strategyWord(t, strategy)}<//>
     <${Cell} title=${t("copies.state")}><${State} t=${t} copy=${copy} /><//>
     <${Cell} title=${t("copies.size")} number>${size(t, copy.state, done, total)}<//>
-    <${Cell} title=${t("copies.rate")} number>${copy.bytesPerSecond ? t.rate(copy.bytesPerSecond) : "–"} <${Hint} t=${t} copy=${copy} /><//>
-    <${Cell} title=${t("copies.time")} number>${seconds === null ? "–" : t.duration(seconds)}<//>
-    <${Cell} title=${t("copies.began")} number>${startedAt ? html`<time datetime=${startedAt} title=${t.date(startedAt)}>${t.ago(startedAt)}</time>` : "–"}<//>
-    ${error && html`<span role="cell" class="wrong">${error}</span>`}
+    <${Cell} title=${t("copies.rate")} number none=${!copy.bytesPerSecond}>${copy.bytesPerSecond > 0
+      ? html`${t.rate(copy.bytesPerSecond)} <${Hint} t=${t} copy=${copy} />`
+      : "–"}<//>
+    <${Cell} title=${t("copies.time")} number>${seconds === null ? "–" : t.duration(seconds)}
+      ${startedAt && html`<small class="muted"><time datetime=${startedAt} title=${t.date(startedAt)}>${t.ago(startedAt)}</time></small>`}<//>
+    ${error && html`<div role="cell" class="wrong">${error}</div>`}
   </div>`;
 }
 
-function Cell({ title, number, children }) {
-  return html`<span role="cell" class=${number ? "cell number" : "cell"}><span class="of" aria-hidden="true">${title}</span><span>${children}</span></span>`;
+/** `title` is shown where the column heads are not. */
+export function Cell({ title, number, none, children }) {
+  return html`<div role="cell" class=${names("cell", number && "number", none && "none")}><span class="of" aria-hidden="true">${title}</span><div>${children}</div></div>`;
 }
 
 function size(t, state, done, total) {
   if (state !== "Running") return t.size(total ?? done);
-  return total === null ? t.size(done) : `${t.size(done)} / ${t.size(total)}`;
+  return total === null ? t.size(done) : t("image.of", { done: t.size(done), total: t.size(total) });
 }
 
 function State({ t, copy: { state, phase, idleSeconds } }) {

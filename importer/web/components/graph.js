@@ -68,6 +68,11 @@ function styled() {
   return sheet;
 }
 
+/** Round steps without digits that say nothing. */
+function mark(t, value) {
+  return value % 1e6 || value >= 1e9 ? t.rate(value) : value ? `${t.number(value / 1e6)} MB/s` : "0";
+}
+
 function options(place, t, lines) {
   const colour = (name) => () => getComputedStyle(place).getPropertyValue(name).trim();
   const axis = { stroke: colour("--plot-text"), font: "12px system-ui, sans-serif", ticks: { show: false } };
@@ -77,14 +82,14 @@ function options(place, t, lines) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    padding: [10, 8, 0, 0],
+    padding: [10, 30, 0, 0],
     scales: {
       x: { range: () => [Date.now() / 1000 - SPAN, Date.now() / 1000] },
       y: { range: (_, __, most) => [0, Math.max(1e6, (most ?? 0) * 1.1)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, size: 28, values: (_, ticks) => ticks.map((at) => t.minute(at)) },
-      { ...axis, grid, size: 82, values: (_, ticks) => ticks.map((value) => (value ? t.rate(value) : "0")) },
+      { ...axis, grid: { show: false }, size: 28, incrs: [60], values: (_, ticks) => ticks.map((at) => t.minute(at)) },
+      { ...axis, grid, size: 82, values: (_, ticks) => ticks.map((value) => mark(t, value)) },
     ],
     series: [
       {},

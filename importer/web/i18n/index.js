@@ -117,8 +117,15 @@ function moments(code, t) {
     if (seconds < 24 * 3600) return relative.format(-Math.round(seconds / 3600), "hour");
     return day.format(Date.parse(moment));
   };
+  const both = new Intl.DateTimeFormat(code, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+  /** The time, and of other days the day too. */
+  const when = (moment) => {
+    const at = new Date(moment);
+    return (at.toDateString() === new Date().toDateString() ? clock : both).format(at);
+  };
   return {
     ago,
+    when,
     day: (moment) => day.format(Date.parse(moment)),
     date: (moment) => full.format(Date.parse(moment)),
     /** For axes; `at` is seconds since 1970. */

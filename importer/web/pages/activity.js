@@ -33,7 +33,7 @@ export default function Activity({ model, t, route }) {
         ${copies.map((copy) => html`<${Copy} key=${copy.uid} t=${t} copy=${copy} />`)}
       </ul>
     </section>
-    <${Before} t=${t} entries=${before} filtered=${wanted.class || wanted.outcome} />
+    <${Before} t=${t} address=${(entry) => address(model, entry)} entries=${before} filtered=${wanted.class || wanted.outcome} />
   </div>`;
 }
 
@@ -81,7 +81,8 @@ function waits(t, { error }) {
 
 function Copy({ t, copy }) {
   const { done, total, phase, storageClass, bytesPerSecond } = copy;
-  const told = [total ? `${t.size(done)} / ${t.size(total)}` : t.size(done), bytesPerSecond > 0 && t.rate(bytesPerSecond), phase];
+  const far = total ? t("image.of", { done: t.size(done), total: t.size(total) }) : t.size(done);
+  const told = [far, bytesPerSecond > 0 && t.rate(bytesPerSecond), phase];
   const known = total ? { max: total, value: Math.min(done, total) } : {};
   return html`<li data-name=${copy.name}>
     <p class="what">
@@ -98,20 +99,25 @@ function shown({ namespace, name }) {
   return namespace === "default" ? name : `${namespace}/${name}`;
 }
 
-function Before({ t, entries, filtered }) {
+/** An image that is there has a page. */
+function address(model, { uid, namespace, name }) {
+  return model.images.get(uid) ? link("images", namespace, name) : null;
+}
+
+function Before({ t, entries, address, filtered }) {
   const [most, showMost] = useState(STEP);
   const none = filtered ? "activity.noneSuch" : "activity.none";
   return html`<section class="card" aria-labelledby="before">
     <h2 id="before">${t("activity.before")}</h2>
     ${!entries.length && html`<p class="muted">${t(none)}</p>`}
     <ol class="entries">
-      ${entries.slice(0, most).map((entry) => html`<${Entry} key=${entry.key} t=${t} entry=${entry} />`)}
+      ${entries.slice(0, most).map((entry) => html`<${Entry} key=${entry.key} t=${t} entry=${entry} href=${address(entry)} />`)}
     </ol>
     ${entries.length > most && html`<button type="button" onClick=${() => showMost(most + STEP)}>${t("activity.more")}</button>`}
   </section>`;
 }
 
-function Entry({ t, entry }) {
+function Entry({ t, entry, href }) {
   const { kind, at, outcome, attempt, seconds, rate, error, storageClass } = entry;
   const told = [
     storageClass,
@@ -120,11 +126,11 @@ function Entry({ t, entry }) {
     rate && t("activity.at", { rate: t.rate(rate) }),
     attempt > 1 && kind !== "again" && t("activity.attempt", { attempt }),
   ];
+  const what = t(`activity.${kind}`, { name: shown(entry), attempt });
   return html`<li class="entry" data-outcome=${outcome} data-kind=${kind}>
-    <time datetime=${at} title=${t.date(at)}>${t.ago(at)}</time>
+    <time datetime=${at} title=${t.date(at)}>${t.when(at)}</time>
     <div>
-      <p>${t(`activity.${kind}`, { name: shown(entry), attempt })}</p>
-      <p class="muted">${told.filter(Boolean).join(" · ")}</p>
+      <p>${href ? html`<a href=${href}>${what}</a>` : what} <span class="muted">${told.filter(Boolean).join(" · ")}</span></p>
       ${error && html`<p class="wrong"><span class="blame">${blame(t, error)}</span> ${error.message}</p>`}
     </div>
   </li>`;

@@ -1,7 +1,7 @@
 /* The storage classes side by side: what each is, what it came to, and how fast it is just now. */
 
 import { useClock } from "../components/clock.js";
-import { CopyTable, strategyWord } from "../components/copies.js";
+import { Cell, CopyTable, strategyWord } from "../components/copies.js";
 import { Graph } from "../components/graph.js";
 import { html, useEffect } from "../lib.js";
 import { SPAN, lines } from "../rates.js";
@@ -16,96 +16,101 @@ export default function Classes({ model, t }) {
       <p class="muted">${t("classes.lead")}</p>
     </header>
     ${classes && !classes.length && html`<p class="card hollow">${t("classes.none")}</p>`}
-    ${classes?.length > 0 && html`<${Cards} t=${t} classes=${classes} reports=${model.copies.reports.value} />`}
+    ${classes?.length > 0 && html`<${Table} t=${t} classes=${classes} reports=${model.copies.reports.value} />`}
     <${Live} model=${model} t=${t} />
     <${Copies} model=${model} t=${t} />
     ${classes?.length > 0 && html`<${Planned} t=${t} classes=${classes} />`}
   </div>`;
 }
 
-function Cards({ t, classes, reports }) {
+const HEADS = ["class", "backend", "space", "imports", "slowest", "failures", "copies"];
+
+/** A table, one line a class, so that like stands under like; on a phone each line is a block. */
+function Table({ t, classes, reports }) {
   const rates = classes.map(({ name }) => reports.get(name)?.imports.bytesPerSecond ?? 0);
   const best = Math.max(...rates);
-  return html`<ul class="cards">
-    ${classes.map((one, index) => html`<li key=${one.name}>
-      <${Card} t=${t} one=${one} report=${reports.get(one.name)} share=${best ? rates[index] / best : 0}
-        best=${classes.length > 1 && best > 0 && rates[index] === best} />
-    </li>`)}
-  </ul>`;
+  return html`<div class="card">
+    <div class="table classes" role="table" aria-label=${t("classes.title")}>
+      <div role="rowgroup"><div role="row" class="heads">
+        ${HEADS.map((head) => html`<span role="columnheader">${t(`classes.${head}`)}</span>`)}
+      </div></div>
+      <div role="rowgroup">
+        ${classes.map((one, index) => html`<${Line} key=${one.name} t=${t} one=${one} report=${reports.get(one.name)}
+          share=${best ? rates[index] / best : 0} best=${best > 0 && rates[index] === best} />`)}
+      </div>
+    </div>
+  </div>`;
 }
 
-function Card({ t, one, report, share, best }) {
-  return html`<article class="card class" data-class=${one.name}>
-    <header>
-      <h2>${one.name}</h2>
-      ${one.default && html`<span class="chip">${t("classes.default")}</span>`}
-    </header>
-    <dl class="facts">
-      <${Fact} name=${t("classes.provisioner")}>${one.provisioner}<//>
-      <${Fact} name=${t("classes.backend")}>${t(`backend.${one.backend}`)}<//>
-      <${Fact} name=${t("classes.engine")}>${one.engine}<//>
-      <${Fact} name=${t("classes.stores")}>${one.stores.join(", ")}<//>
-      <${Fact} name=${t("classes.space")}><${Space} t=${t} one=${one} /><//>
-    </dl>
-    <${Imports} t=${t} imports=${report?.imports} share=${share} best=${best} />
-    <${Strategies} t=${t} copies=${report?.copies ?? []} />
-  </article>`;
+function Line({ t, one, report, share, best }) {
+  const imports = report?.imports;
+  const kinds = [...new Set([one.engine, one.provisioner])];
+  return html`<div role="row" class="line" data-class=${one.name}>
+    <div role="rowheader" class="main">
+      <b>${one.name}</b> ${one.default && html`<span class="chip">${t("classes.default")}</span>`}
+      ${kinds.map((kind) => html`<small class="muted">${breakable(kind)}</small>`)}
+    </div>
+    <${Cell} title=${t("classes.backend")}>${t(`backend.${one.backend}`)}
+      <small class="muted">${t("classes.stores", { formats: one.stores.join(", ") })}</small><//>
+    <${Cell} title=${t("classes.space")}><${Space} t=${t} one=${one} /><//>
+    <${Cell} title=${t("classes.imports")}><${Imports} t=${t} imports=${imports} share=${share} best=${best} /><//>
+    <${Cell} title=${t("classes.slowest")} none=${!imports?.slowestPhase}><${Slowest} t=${t} slowest=${imports?.slowestPhase} /><//>
+    <${Cell} title=${t("classes.failures")} none=${!imports?.failed}><${Reasons} t=${t} failures=${imports?.failures ?? {}} /><//>
+    <${Cell} title=${t("classes.copies")} none=${!report?.copies.length}><${Strategies} t=${t} copies=${report?.copies ?? []} /><//>
+  </div>`;
 }
 
-function Fact({ name, children }) {
-  return html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+/** Names of provisioners are long, and best broken at their dots. */
+function breakable(name) {
+  return name.split(/(?<=\.)/).flatMap((part) => [part, html`<wbr />`]);
 }
 
 function Space({ t, one: { available, capacity } }) {
-  if (available === null) return t("classes.spaceUnknown");
+  if (available === null) return html`<span class="muted">${t("classes.spaceUnknown")}</span>`;
   if (capacity === null) return t.size(available);
   return html`${t("classes.spaceOf", { free: t.size(available), all: t.size(capacity) })}
-    <span class="track" aria-hidden="true"><span style=${{ "--share": 1 - available / capacity }}></span></span>`;
+    <${Track} share=${1 - available / capacity} look="plain" />`;
+}
+
+/** A picture of what the words beside it say. */
+function Track({ share, look = "" }) {
+  return html`<span class=${`track ${look}`} aria-hidden="true"><span style=${{ "--share": share }}></span></span>`;
 }
 
 function Imports({ t, imports, share, best }) {
-  if (!imports || imports.ready + imports.failed === 0) {
-    return html`<section class="came"><h3>${t("classes.imports")}</h3><p class="muted">${t("classes.nothingYet")}</p></section>`;
-  }
-  const { bytesPerSecond, ready, failed, slowestPhase, failures } = imports;
-  return html`<section class="came">
-    <h3>${t("classes.imports")}</h3>
-    ${bytesPerSecond !== null && html`<p class="rate">
-      <strong>${t.rate(bytesPerSecond)}</strong> <span class="muted">${t("classes.average")}</span>
-      ${best && html`<span class="chip good">${t("classes.best")}</span>`}
-    </p>
-    <span class="track" aria-hidden="true"><span style=${{ "--share": share }}></span></span>`}
-    <dl class="facts">
-      <${Fact} name=${t("classes.ready")}>${t.number(ready)}<//>
-      <${Fact} name=${t("classes.failed")}>${t.number(failed)}<//>
-      ${slowestPhase && html`<${Fact} name=${t("classes.slowest")}>${slowestWords(t, slowestPhase)}<//>`}
-      ${failed > 0 && html`<${Fact} name=${t("classes.failures")}><${Reasons} t=${t} failures=${failures} /><//>`}
-    </dl>
-  </section>`;
+  if (!imports || imports.ready + imports.failed === 0) return html`<span class="muted">${t("classes.nothingYet")}</span>`;
+  const { bytesPerSecond, ready, failed } = imports;
+  const told = [t("classes.ready", { count: ready }), failed > 0 && t("classes.failed", { count: failed })];
+  return html`${bytesPerSecond !== null && html`<strong>${t.rate(bytesPerSecond)}</strong>
+      ${best && html` <span class="chip good">${t("classes.best")}</span>`}
+      <${Track} share=${share} />`}
+    <small class="muted">${told.filter(Boolean).join(" · ")}</small>`;
 }
 
-function slowestWords(t, { name, seconds, share }) {
-  return t("classes.slowestOf", { phase: t(`phase.${name}`), seconds: t.seconds(seconds), share: t.percent(share) });
+function Slowest({ t, slowest }) {
+  if (!slowest) return html`<span class="muted">–</span>`;
+  const { name, seconds, share } = slowest;
+  return html`${t(`phase.${name}`)} <small class="muted">${t("classes.slowestOf", { seconds: t.seconds(seconds), share: t.percent(share) })}</small>`;
 }
 
 function Reasons({ t, failures }) {
   const all = Object.entries(failures).sort(([, a], [, b]) => b - a);
+  if (!all.length) return html`<span class="muted">–</span>`;
   return html`<ul class="reasons">
     ${all.map(([slug, count]) => html`<li key=${slug}><span class="chip bad">${slug} <b>× ${t.number(count)}</b></span></li>`)}
   </ul>`;
 }
 
 function Strategies({ t, copies }) {
-  if (!copies.length) return null;
-  return html`<section class="came">
-    <h3>${t("classes.copies")}</h3>
-    <dl class="facts strategies">
-      ${copies.map((one) => html`<${Fact} key=${one.strategy + one.basis} name=${strategyWord(t, one.strategy)}>
-        <strong>${t.rate(one.bytesPerSecond)}</strong> <span class="muted">${t(`copies.basis.${one.basis}`)}</span>
-        <span class="counts">${counts(t, one)}</span>
-      <//>`)}
-    </dl>
-  </section>`;
+  if (!copies.length) return html`<span class="muted">–</span>`;
+  return html`<ul class="strategies">
+    ${copies.map((one) => html`<li key=${one.strategy + one.basis}>
+      <strong>${t.rate(one.bytesPerSecond)}</strong>
+      ${one.basis === "inferred" && html` <span class="chip" title=${t("copies.hintHelp")}>${t("copies.basis.inferred")}</span>`}
+      <small class="muted">${strategyWord(t, one.strategy)}</small>
+      <small class="muted">${counts(t, one)}</small>
+    </li>`)}
+  </ul>`;
 }
 
 function counts(t, one) {
