@@ -13,9 +13,14 @@ const ENDPOINT = "/v1/uploads";
 /** Uploads at once. Browsers open six connections to a host; the events and the rest need theirs. */
 const AT_ONCE = 3;
 
-/** Bytes of one request: a proxy that holds requests back, or counts their seconds, sees small ones. */
-const CHUNK = 8 * 1024 * 1024;
-const LEAST_CHUNK = 256 * 1024;
+/** Bytes of one request: at most what a slow link sends before a proxy's minute is over. What is on its
+way when the link breaks is sent again, so no more than a 64th of the file is. */
+const MOST = 16 * 1024 * 1024;
+const LEAST = 1024 * 1024;
+const chunkOf = (size) => Math.min(MOST, Math.max(LEAST, Math.ceil(size / 64)));
+
+/** A proxy that takes no large bodies is asked with ever smaller ones. */
+const LEAST_CHUNK = 64 * 1024;
 
 /** Milliseconds between tries; it goes on with the last for as long as the page is open. */
 const WAITS = [0, 500, 1000, 2000, 4000, 8000];
@@ -269,7 +274,6 @@ class Upload {
   timer = null;
   turn = 0;
   tries = 0;
-  chunk = CHUNK;
 
   /** Bytes that have left the browser; some may have to be sent again. */
   sent = signal(0);
@@ -282,6 +286,7 @@ class Upload {
   constructor(record, file, state) {
     this.record = record;
     this.file = file;
+    this.chunk = chunkOf(record.mark.size);
     /** waiting, sending, lost (tries again by itself), paused, asks (for its file), sent, ready, failed. */
     this.state = signal(state);
     /** Bytes that the service has taken. */
