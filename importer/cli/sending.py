@@ -86,7 +86,7 @@ class Sending:
                 image = await follow(self._client, self._name, self._show, AGAIN, _is_settled)
                 if image.phase in OVER:
                     return image
-                self._anew("the service was started again")
+                self._lost_it("the service was started again")
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -182,11 +182,17 @@ class Sending:
             raise fault
 
     def _anew(self, why: str) -> None:
+        """Begin another upload of the same."""
+        self._lost_it(why)
+        self.id = None
+
+    def _lost_it(self, why: str) -> None:
+        """Take it that the service has nothing of it. Raises Refused when that was so too often."""
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise Refused(_lost(self._name, why))
         self._note(f"{why}: beginning anew")
-        self.id, self.offset, self.whole = None, 0, False
+        self.offset, self.whole = 0, False
 
     def _note(self, text: str) -> None:
         self._show.note(f"{self._name}: {text}")

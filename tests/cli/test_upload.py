@@ -265,7 +265,7 @@ async def test_image_that_waits(service: Client, tmp_path: Path) -> None:
     await service.ask("POST", "/v1/images", json={"name": "disk", "spec": spec})
     with pytest.raises(ChecksumMismatch):
         await upload(service, path)
-    assert (await service.until("disk"))["status"]["phase"] == "Failed"
+    assert (await service.until("disk"))["status"]["phase"] == "Cancelled"
     await service.ask("DELETE", "/v1/images/disk")
     spec["checksum"] = "md5:" + hashlib.md5(path.read_bytes()).hexdigest()
     await service.ask("POST", "/v1/images", json={"name": "disk", "spec": spec})
