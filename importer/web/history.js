@@ -1,6 +1,7 @@
 /* What was seen of each image since this page was opened: when it came into which phase, and what its
 target said it does. */
 
+import { OVER } from "./images.js";
 import { signal } from "./lib.js";
 
 /** Lines kept of one image; then the oldest go. */
@@ -23,6 +24,7 @@ export class History {
     const seen = this.of(uid);
     const last = seen.peek().at(-1);
     if (last?.phase === phase && (!doing || last.text === doing)) return;
+    if (!last && OVER.has(phase)) return; // it was so before: the record says since when
     seen.value = [...seen.peek().slice(1 - LINES), { at: new Date().toISOString(), phase, text: doing ?? null }];
   }
 }

@@ -88,7 +88,7 @@ function options(place, t, lines) {
       y: { range: (_, __, most) => [0, Math.max(1e6, (most ?? 0) * 1.1)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, size: 28, incrs: [60], values: (_, ticks) => ticks.map((at) => t.minute(at)) },
+      { ...axis, grid: { show: false }, size: 28, incrs: [60, 120, 300], values: (_, ticks) => ticks.map((at) => t.minute(at)) },
       { ...axis, grid, size: 82, values: (_, ticks) => ticks.map((value) => mark(t, value)) },
     ],
     series: [
