@@ -84,6 +84,7 @@ class Service:
     images: Images
     runner: Runner
     uploads: Uploads
+    allowance: Allowance
     token: str | None
 
 
@@ -191,7 +192,7 @@ async def service(
         try:
             await runner.start()
             await uploads.start()
-            yield Service(app, images, runner, uploads, token)
+            yield Service(app, images, runner, uploads, allowance, token)
         finally:
             await runner.stop()
             await sources.close()

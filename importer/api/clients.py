@@ -22,15 +22,19 @@ class Clients:
         self._trusted = [_network(text) for text in trusted]
 
     def of(self, request: web.Request) -> str:
-        """Return the client of *request*: an IPv4 address, or an IPv6 network of 64 bits.
+        """Return the client of *request*."""
+        told = request.headers.getall("X-Forwarded-For", [])
+        return self.address(request.remote or "", told)
 
-        ``X-Forwarded-For`` is read from its end, as far as each hop is a trusted proxy: what stands
-        before that, anybody may have written.
+    def address(self, peer: str, forwarded: Sequence[str]) -> str:
+        """Return the client behind *peer*: an IPv4 address, or an IPv6 network of 64 bits.
+
+        *forwarded*, the values of ``X-Forwarded-For``, is read from its end, as far as each hop is
+        a trusted proxy: what stands before that, anybody may have written.
         """
-        told = ",".join(request.headers.getall("X-Forwarded-For", []))
-        hops = [request.remote or "", *reversed(told.split(","))]
-        client = ""
-        for hop in hops if told else hops[:1]:
+        hops = [peer, *reversed(",".join(forwarded).split(","))]
+        client = peer
+        for hop in hops:
             if (address := _address(hop.strip())) is None:
                 break
             client = _shown(address)

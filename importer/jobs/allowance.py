@@ -41,7 +41,9 @@ class Allowance:
 
     def __init__(self, settings: Upload) -> None:
         self._settings = settings
-        self._shares: set[Share] = set()
+        self.shares: set[Share] = set()
+        """Of all uploads that are open."""
+
         self._rate = Bucket(settings.rate)
         self._rates: dict[str, Bucket] = {}
 
@@ -49,7 +51,7 @@ class Allowance:
         """Return a share for an upload of *size* bytes. Raises TooManyUploads."""
         self.refuse(client, size or 0, 1)
         share = Share(self, client, size)
-        self._shares.add(share)
+        self.shares.add(share)
         return share
 
     @contextmanager
@@ -63,19 +65,19 @@ class Allowance:
 
     def leave(self, share: Share) -> None:
         """Take *share* back."""
-        self._shares.discard(share)
-        if not any(other.client == share.client for other in self._shares):
+        self.shares.discard(share)
+        if not any(other.client == share.client for other in self.shares):
             self._rates.pop(share.client, None)
 
     def refuse(self, client: str, size: int, uploads: int) -> None:
         """Raise TooManyUploads unless *size* more bytes in as many more *uploads* may be open."""
         limits = self._settings
-        its = [share for share in self._shares if share.client == client]
+        its = [share for share in self.shares if share.client == client]
         _within("per_client", limits.per_client, len(its) + uploads, f"uploads of {client}")
-        _within("open", limits.open, len(self._shares) + uploads, "uploads")
+        _within("open", limits.open, len(self.shares) + uploads, "uploads")
         bytes_of = f"bytes in uploads of {client}"
         _within("client_bytes", limits.client_bytes, _sum(its) + size, bytes_of)
-        _within("open_bytes", limits.open_bytes, _sum(self._shares) + size, "bytes in uploads")
+        _within("open_bytes", limits.open_bytes, _sum(self.shares) + size, "bytes in uploads")
 
     async def pace(self, client: str, size: int) -> None:
         """Return when *size* more bytes of *client* are within its rate and that of all."""

@@ -196,6 +196,11 @@ class Runner:
             raise TooManyUploads(f"{waiting} uploads wait already; try again in a while")
         return self._begin(image, lambda: body, ready, into)
 
+    @property
+    def waiting(self) -> int:
+        """How many imports wait for a worker."""
+        return self._queue.waiting
+
     def is_running(self, image: Image) -> bool:
         """Say whether somebody works on *image*."""
         return image.uid in self._jobs

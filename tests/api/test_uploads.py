@@ -177,9 +177,7 @@ async def test_a_service_that_stops_says_so(tmp_path: Path, disk: bytes) -> None
             answer = await Tus(client).head(path)
             assert (answer.status, answer.offset) == (200, 0)
             assert answer.headers["Upload-Length"] == str(len(disk))
-            assert answer.headers["Upload-Metadata"] == metadata(
-                name="disk", checksum=sha256(disk)
-            )
+            assert answer.headers["Upload-Metadata"] == metadata(name="disk", checksum=sha256(disk))
     async with running(settings) as client:
         assert (await Tus(client).patch(path, 0, disk)).status == 204
         assert await made(client) == disk
@@ -218,6 +216,31 @@ async def test_an_upload_without_a_byte_holds_no_worker(tmp_path: Path, disk: by
         assert (await sending).status == 204
         assert await made(client, "first") == disk
         assert await made(client, "second") == disk
+
+
+async def test_an_upload_whose_client_is_away_lends_its_worker(tmp_path: Path, disk: bytes) -> None:
+    """With one worker, others are imported meanwhile; it goes on before those that wait."""
+    settings = config(tmp_path / "data", jobs={"workers": 1}, upload={"rest": 0.05})
+    async with running(settings) as client:
+        tus = Tus(client)
+        first = await tus.begun("first", len(disk))
+        assert (await tus.patch(first, 0, disk[: 2 * MiB])).status == 204
+        await client.put("other", disk)
+        assert await made(client, "other") == disk
+        image = await client.image("first")
+        assert image["status"]["doing"] == "waiting for the client to go on"
+
+        second = await tus.begun("second", len(disk))
+        assert (await tus.patch(second, 0, disk[: 2 * MiB])).status == 204  # has the worker now
+        going_on = asyncio.create_task(tus.patch(first, 2 * MiB, disk[2 * MiB :]))
+        third = asyncio.create_task(client.put("third", disk))
+        await until(lambda: client.service.runner.waiting == 2 or going_on.done())
+        assert (await tus.patch(second, 2 * MiB, disk[2 * MiB :])).status == 204
+        assert (await going_on).status == 204
+        assert (await third)[0] == 200
+        for name in ("first", "second", "third"):
+            assert await made(client, name) == disk
+            assert (await client.image(name))["status"]["attempt"] == 1
 
 
 @dataclass
