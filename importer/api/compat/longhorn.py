@@ -74,7 +74,7 @@ async def fill(
 ) -> None:
     """Import *body* into *image*; return when Longhorn has all bytes."""
     place = partial(_place, service, of, image)
-    await uploaded(service, wanted, body, Into("backingimage", existing.ACCEPTS, place))
+    await uploaded(service, wanted, body, Into("backingimage", existing.accepts(image), place))
 
 
 def _place(service: Service, of: ClusterClass, image: BackingImage, tell: Tell) -> Place:

@@ -35,6 +35,7 @@ from importer.kube.objects.harvester import VmImage, VmImageSpec, VmImageStatus
 from importer.kube.objects.longhorn import (
     BackingImage,
     BackingImageDataSource,
+    BackingImageSpec,
     BackingImageStatus,
     DataSourceSpec,
     DataSourceStatus,
@@ -44,6 +45,7 @@ from importer.kube.objects.longhorn import (
 __all__ = [
     "BackingImage",
     "BackingImageDataSource",
+    "BackingImageSpec",
     "BackingImageStatus",
     "CdiConfig",
     "CdiConfigSpec",

@@ -1,7 +1,7 @@
 """A BackingImage that somebody else made for an upload: it is filled, and never removed.
 
 Its pod waits 60 seconds for the first byte (BIM: pkg/datasource/service.go:26-30), so nothing is
-put down first: the file travels as it is. Longhorn compares `spec.checksum` with that file.
+put down first that can be sent at once: the file travels as it is.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,23 @@ from importer.kube.objects import BackingImage, BackingImageDataSource, Pod, vie
 from importer.kube.resources import DATA_SOURCES, PODS
 from importer.model import Format, ImageInfo, Wire
 from importer.stream.pipe import Chunks
-from importer.targets import Order, Tell
+from importer.targets import Accepts, Order, Tell
 from importer.targets.backingimage.data_source import POD, DataSource
 from importer.targets.backingimage.outgoing import Outgoing
 from importer.targets.backingimage.place import BackingImagePlace
 from importer.targets.backingimage.shelf import ACCEPTS as NEW
 from importer.targets.backingimage.upload import Pace
 
-ACCEPTS = replace(NEW, wires=frozenset({"as-is"}), libqcow=False, made=True)
+ACCEPTS = replace(NEW, libqcow=False, made=True)
+"""Without `libqcow`: what a qcow2's tables tell comes too late for what has to be sent at once."""
 
 Unfit = Callable[[bytes], str | None]
 """Say by a qcow2's first bytes why Longhorn's engine would not read it, None when it would."""
+
+
+def accepts(image: BackingImage) -> Accepts:
+    """Return what *image* takes: where Longhorn is to compare a checksum, that file alone."""
+    return replace(ACCEPTS, wires=frozenset({"as-is"})) if image.spec.checksum else ACCEPTS
 
 
 async def refusal(cluster: Cluster, settings: Longhorn, name: str) -> str | None:
