@@ -1,6 +1,6 @@
 """tus 1.0.0 (https://tus.io/protocols/resumable-upload): core and five extensions.
 
-``tus_musts.py`` says which test is for which sentence of its text.
+``test_tus_musts.py`` says which test is for which sentence of its text.
 """
 
 from collections.abc import AsyncIterator
