@@ -181,12 +181,12 @@ async def service(
         routes = [
             *ImageRoutes(images, taking, config.upload).routes,
             *UploadRoutes(uploads, taking, config.limits.image_size).routes,
+            *compat_routes(CompatService(images, config, connected), taking),
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *ServiceRoutes(images, metrics, remotes.inspect, remotes.look).routes,
         ]
-        compat = compat_routes(CompatService(images, config, connected))
-        app = application(door, routes, compat)
+        app = application(door, routes)
         app.on_shutdown.append(events.close)
         await store.open()
         try:

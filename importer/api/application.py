@@ -6,7 +6,6 @@ from typing import Any
 from aiohttp import web
 
 from importer.api.auth import Door
-from importer.api.compat.routes import CompatRoute
 from importer.api.compat.words import worded
 from importer.api.cors import add_cors, preflight
 from importer.api.images import wait_to_continue
@@ -17,22 +16,17 @@ from importer.api.routes import JSON_LIMIT, Route, json
 from importer.api.tus import marked
 
 
-def application(
-    door: Door, routes: Sequence[Route], compat: Sequence[CompatRoute] = ()
-) -> web.Application:
-    """Return the application that serves *routes*, their description and the page.
-
-    *compat*: routes of other servers, which these describe.
-    """
+def application(door: Door, routes: Sequence[Route]) -> web.Application:
+    """Return the application that serves *routes*, their description and the page."""
     app = web.Application(
         middlewares=[errors, worded, preflight(door.origins), door.middleware],
         client_max_size=JSON_LIMIT,
     )
     everything = [*routes, _description(routes)]
-    served = [(route.method, route.path, route.handler) for route in everything]
-    served += [(route.method, route.path, route.handler) for route in compat]
-    for method, path, handler in served:
-        app.router.add_route(method, path, handler, expect_handler=wait_to_continue)
+    for route in everything:
+        app.router.add_route(
+            route.method, route.path, route.handler, expect_handler=wait_to_continue
+        )
     add_page(app)
     add_cors(app, door.origins)
     app.on_response_prepare.append(marked)

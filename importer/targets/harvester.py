@@ -7,9 +7,9 @@ pkg/image/cdi/upload.go, common.go:102-133). Status is no subresource. H is harv
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Any
 
 from importer.config import Cdi, Longhorn
 from importer.errors import ImporterError, ObjectGone, TargetError, TargetTimeout
@@ -70,25 +70,34 @@ async def is_filled(cluster: Cluster, image: VmImage) -> bool:
 
 async def failed(cluster: Cluster, image: VmImage, message: str) -> None:
     """Say on *image* that its upload failed (operator.go:305-326)."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    new = {
+        "type": "Imported",
+        "status": "False",
+        "reason": "UploadFailed",
+        "message": message,
+        "lastUpdateTime": now,
+        "lastTransitionTime": now,
+    }
 
-    def change(current: Object) -> Object | None:
-        if current["metadata"]["uid"] != image.metadata.uid:
-            return None
-        told = current.setdefault("status", {}).setdefault("conditions", [])
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        new = {
-            "type": "Imported",
-            "status": "False",
-            "reason": "UploadFailed",
-            "message": message,
-            "lastUpdateTime": now,
-            "lastTransitionTime": now,
-        }
-        told[:] = [one for one in told if one.get("type") != "Imported"] + [new]
-        return current
+    def change(status: Object) -> None:
+        others = [one for one in status.get("conditions") or [] if one.get("type") != "Imported"]
+        status["conditions"] = [*others, new]
 
     with suppress(ObjectGone):
-        await cluster.change(VM_IMAGES, image.metadata.namespace, image.name, change)
+        await _tell(cluster, image, change)
+
+
+async def _tell(cluster: Cluster, image: VmImage, change: Callable[[Object], None]) -> None:
+    """Change the status of that very *image*: it is no subresource, and others write it too."""
+
+    def changed(current: Object) -> Object | None:
+        if current["metadata"]["uid"] != image.metadata.uid:
+            return None
+        change(current.setdefault("status", {}))
+        return current
+
+    await cluster.change(VM_IMAGES, image.metadata.namespace, image.name, changed)
 
 
 class ImageVolume(DataVolumePlace):
@@ -112,8 +121,7 @@ class ImageVolume(DataVolumePlace):
 
     async def prepare(self, info: ImageInfo, wire: Wire = "as-is", size: int | None = None) -> None:
         """Tell the image its sizes, and make the volume."""
-        sizes = {"size": self._size, "virtualSize": info.virtual_size}
-        await self._told({key: value for key, value in sizes.items() if value})
+        await self._told(size=self._size or 0, virtualSize=info.virtual_size or 0)
         await super().prepare(info, wire, size)
 
     async def write(self, chunks: Chunks) -> Written:
@@ -138,11 +146,10 @@ class ImageVolume(DataVolumePlace):
             if self._size and loop.time() - last > EVERY:
                 last = loop.time()
                 with suppress(TargetError):
-                    await self._told({"progress": min(99, done * 100 // self._size)})
+                    await self._told(progress=min(99, done * 100 // self._size))
 
-    async def _told(self, status: dict[str, Any]) -> None:
-        meta = self._image.metadata
-        await self._cluster.patch(VM_IMAGES, meta.namespace, meta.name, {"status": status})
+    async def _told(self, **status: int) -> None:
+        await _tell(self._cluster, self._image, lambda told: told.update(status))
 
 
 def _reference(image: VmImage) -> Object:
@@ -151,5 +158,4 @@ def _reference(image: VmImage) -> Object:
         "kind": VM_IMAGES.kind,
         "name": image.name,
         "uid": image.metadata.uid,
-        "blockOwnerDeletion": True,
     }

@@ -29,6 +29,7 @@ from importer.targets import Place, Tell, harvester
 from importer.targets.cdi.shelf import ACCEPTS
 
 PREFIX = "/v1/harvester/harvesterhci.io.virtualmachineimages/"
+PATH = f"{PREFIX}{{namespace}}/{{name}}"
 FIELDS = ("chunk", "file")
 """Harvester wants one for each backend; its Terraform provider sends ``chunk`` for both."""
 

@@ -35,6 +35,7 @@ from importer.targets.backingimage.shelf import PACE
 from importer.units import SECTOR
 
 PREFIX = "/v1/backingimages/"
+PATH = f"{PREFIX}{{name}}"
 FIELDS = ("chunk",)
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")

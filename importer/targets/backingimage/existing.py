@@ -44,8 +44,10 @@ async def refusal(cluster: Cluster, settings: Longhorn, name: str) -> str | None
         return f"cannot find pod for backing image data source {name}"
     if view(Pod, found).status.phase != "Running":
         return "backing image data source pod is not ready for uploading"
-    source = await cluster.find(DATA_SOURCES, settings.namespace, name)
-    if not source or view(BackingImageDataSource, source).status.current_state != "pending":
+    named = f"metadata.name={name}"  # listed: nobody needs the right to get one otherwise
+    sources = await cluster.all(DATA_SOURCES, settings.namespace, fields=named)
+    states = [view(BackingImageDataSource, one).status.current_state for one in sources]
+    if states != ["pending"]:
         return f"upload server for backing image {name} has not been initiated"
     return None
 
