@@ -27,9 +27,11 @@ export class Draft {
   ready = computed(() => this.lines.value.filter((line) => !this.wrong(line)));
 
   add(files) {
-    const lines = files.map(({ file, handle }) => this.#line(file, handle));
-    this.lines.value = [...this.lines.peek(), ...lines];
-    for (const line of lines) this.#look(line);
+    for (const { file, handle } of files) {
+      const line = this.#line(file, handle);
+      this.lines.value = [...this.lines.peek(), line];
+      this.#look(line);
+    }
   }
 
   remove(line) {

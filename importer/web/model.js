@@ -96,8 +96,10 @@ export class Model {
     return () => all.delete(act);
   }
 
+  /** Emptied first: the same words twice would be no change, and not be read out. */
   announce(text) {
-    this.news.value = text;
+    this.news.value = "";
+    setTimeout(() => (this.news.value = text));
   }
 
   #up() {
@@ -128,12 +130,13 @@ export class Model {
 
   /** Say what changed of an image, and look at the room that is left when one is over. */
   #tell(image) {
-    const { uid, name, status: { phase } } = image;
+    const { uid, name, status: { phase, phases } } = image;
     this.uploads.told(image);
     this.history.add(image);
     const before = this.#phases.get(uid);
-    this.#phases.set(uid, phase);
-    if (!before || before === phase) return;
+    const now = `${phase} ${phases[0]?.startedAt}`; // a try that failed at once again is news too
+    this.#phases.set(uid, now);
+    if (!before || before === now) return;
     const t = this.language.peek();
     this.announce(`${name}: ${t(`phase.${phase}`)}`);
     if (OVER.has(phase)) {

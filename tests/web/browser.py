@@ -148,8 +148,12 @@ class Visit:
         """Choose a file, fill in *fields* by their labels, and send it."""
         await self.choose(file)
         for label, text in fields.items():
-            await self.page.get_by_label(label.capitalize()).fill(text)
+            await self.field(label.capitalize()).fill(text)
         await self.send()
+
+    def field(self, label: str) -> Locator:
+        """The field of that label, optional or not."""
+        return self.page.get_by_label(re.compile(rf"^{label}( \(optional\))?$"))
 
     async def send(self) -> None:
         """Send what is chosen; the list of images follows."""

@@ -19,7 +19,7 @@ async def test_upload_by_the_picker(there: Visit, served: Served, disk: Path) ->
     file = disk.with_name("Debian_12.qcow2")
     file.write_bytes(disk.read_bytes())
     await there.choose(file)
-    await expect(there.page.get_by_label("Name")).to_have_value("debian-12")
+    await expect(there.field("Name")).to_have_value("debian-12")
     await expect(there.page.locator(".found")).to_contain_text("qcow2")
     await expect(there.page.locator(".found")).to_contain_text("virtual size 64 MiB")
     await there.send()
@@ -56,7 +56,7 @@ async def test_upload_by_drag_and_drop(there: Visit, served: Served, tmp_path: P
     await there.drop(file)
     await there.page.get_by_label("Store as").select_option("raw")
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
-    await there.page.get_by_label("Checksum").fill(f"{checksum}  dropped.raw")
+    await there.field("Checksum").fill(f"{checksum}  dropped.raw")
     await there.send()
     await there.state("dropped", "Ready")
     assert (served.data / "images" / "dropped.raw").read_bytes() == file.read_bytes()
@@ -83,7 +83,7 @@ async def test_a_refused_file(browser: Browser, served: Served, tmp_path: Path, 
 async def test_names(there: Visit, disk: Path) -> None:
     """A name that the service would refuse, or that is taken, is refused while it is typed."""
     await there.choose(disk)
-    name = there.page.get_by_label("Name")
+    name = there.field("Name")
     send = there.page.get_by_role("button", name="Upload")
     for wrong in ("Upper", "-dash", "dash-", "a.b", ""):
         await name.fill(wrong)
@@ -103,7 +103,7 @@ async def test_names(there: Visit, disk: Path) -> None:
 async def test_a_checksum_that_is_none(there: Visit, disk: Path) -> None:
     """A checksum that cannot be one is refused while it is typed."""
     await there.choose(disk)
-    await there.page.get_by_label("Checksum").fill("abc")
+    await there.field("Checksum").fill("abc")
     await expect(there.page.get_by_role("button", name="Upload")).to_be_disabled()
 
 
@@ -111,7 +111,7 @@ async def test_import_of_a_url(there: Visit, served: Served, large: Path) -> Non
     """A URL is looked at, shows its progress while it comes, and is there in the end."""
     async with WebServer(large, stall_after=6 << 20, ranges=False) as server:
         await there.go("import/url")
-        await there.page.get_by_label("URL", exact=True).fill(server.url("/Ubuntu%2024.04.img"))
+        await there.page.get_by_role("textbox", name="URL").fill(server.url("/Ubuntu%2024.04.img"))
         await expect(there.page.get_by_label("Name", exact=True)).to_have_value("ubuntu-24-04")
         await expect(there.page.locator(".found.good")).to_contain_text("raw")
         await there.page.get_by_role("button", name="Import", exact=True).click()
@@ -130,7 +130,7 @@ async def test_import_into_a_namespace(there: Visit, disk: Path) -> None:
     async with WebServer(disk) as server:
         for namespace in ("default", "team-a"):
             await there.go("import/url")
-            await page.get_by_label("URL", exact=True).fill(server.url("/both.qcow2"))
+            await page.get_by_role("textbox", name="URL").fill(server.url("/both.qcow2"))
             if namespace != "default":
                 taken = page.get_by_text("There is an image")
                 await expect(taken).to_be_visible()
@@ -149,7 +149,7 @@ async def test_a_url_that_is_no_image(browser: Browser, served: Served) -> None:
         visit(browser, served.page) as there,
     ):
         await there.go("import/url")
-        await there.page.get_by_label("URL", exact=True).fill(server.url("/page.qcow2"))
+        await there.page.get_by_role("textbox", name="URL").fill(server.url("/page.qcow2"))
         await expect(there.page.locator(".error")).to_contain_text("not-an-image")
         await expect(there.page.get_by_role("button", name="Import", exact=True)).to_be_disabled()
 
@@ -170,7 +170,7 @@ async def test_retry_of_an_import(browser: Browser, served: Served, disk: Path) 
         visit(browser, served.page) as there,
     ):
         await there.go("import/url")
-        await there.page.get_by_label("URL", exact=True).fill(server.url("/late.img"))
+        await there.page.get_by_role("textbox", name="URL").fill(server.url("/late.img"))
         await expect(there.page.locator(".error")).to_contain_text("The source · source-failed")
         await there.page.get_by_role("button", name="Import", exact=True).click()
         row = await there.state("late", "Failed")

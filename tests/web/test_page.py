@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 from tests import images
 from tests.servers.site import site
 from tests.servers.web import WebServer
+from tests.web.access import SETTLED
 from tests.web.browser import Served, Visit, serving, visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
@@ -174,9 +175,10 @@ async def test_it_can_be_read(
         await there.page.locator(".error").wait_for()
         await readable(there, width)
         async with WebServer(b"<!doctype html>" + b" " * 4096) as server:
-            await there.ask(server.url("/another-name-that-is-rather-long-for-an-image.qcow2"))
-        await there.go("images")
-        await there.row("another-name-that-is-rather-long-for-an-image").wait_for()
+            name = f"another-name-that-is-rather-long-for-an-image-{scheme}-{width}"
+            await there.ask(server.url("/image.qcow2"), name)
+            await there.go("images")
+            await there.state(name, "Failed")
         await readable(there, width)
         await there.page.locator(".image .name a").first.click()
         await there.page.get_by_role("heading", name="Events").wait_for()
@@ -185,5 +187,7 @@ async def test_it_can_be_read(
 
 async def readable(there: Visit, width: int) -> None:
     """Fail where the page is wider than its window, or where text is faint."""
+    await there.page.mouse.move(0, 0)  # what is hovered over changes colour
+    await there.page.evaluate(SETTLED)
     assert await there.page.evaluate("document.documentElement.scrollWidth") <= width
     assert await there.page.evaluate(FAINT) == []

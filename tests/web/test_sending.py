@@ -89,8 +89,8 @@ async def test_pause_and_resume(there: Visit, served: Served, large: Path) -> No
     await there.uploading("paused", "paused").wait_for()
     await expect(there.row("paused").locator(".facts")).to_contain_text("kept until")
     sent = [url for url in there.requests if "/v1/uploads" in url]
-    await there.go("activity")
-    await there.page.get_by_role("heading", name="Activity").wait_for()
+    await there.go("import")
+    await there.page.get_by_role("heading", name="Import images").wait_for()
     await there.go("images")
     assert [url for url in there.requests if "/v1/uploads" in url] == sent
     await there.slow_down(-1)

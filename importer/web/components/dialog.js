@@ -1,7 +1,7 @@
 /* Questions that have to be answered first: the browser's own <dialog> keeps the focus inside and
 gives it back. */
 
-import { html, useEffect, useId, useRef, useState } from "../lib.js";
+import { html, useId, useLayoutEffect, useRef, useState } from "../lib.js";
 
 /** `act` returns a promise; the dialog closes when it is fulfilled, and says why when it is not. */
 export function Confirm({ t, title, action, children, act, close }) {
@@ -9,7 +9,7 @@ export function Confirm({ t, title, action, children, act, close }) {
   const id = useId();
   const [busy, setBusy] = useState(false);
   const [refusal, refuse] = useState(null);
-  useEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => dialog.current.showModal(), []);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);

@@ -73,15 +73,14 @@ function sorted(images, sort) {
 
 function Filter({ t, all, wanted, change }) {
   const classes = [...new Set(all.map(({ spec }) => spec.storageClass).filter(Boolean))].sort();
-  const select = (key, label, options) => html`<label class="pick"><span class="unseen">${label}</span>
-    <select value=${wanted[key]} onChange=${(event) => change({ [key]: event.currentTarget.value })}>
+  const select = (key, label, options) => html`<select aria-label=${label} value=${wanted[key]} onChange=${(event) => change({ [key]: event.currentTarget.value })}>
       <option value="">${label}: ${t("activity.all")}</option>
       ${options.map(([value, text]) => html`<option value=${value}>${text}</option>`)}
-    </select></label>`;
+    </select>`;
   return html`<div class="filter" role="search" aria-label=${t("images.filter")}>
-    <label class="search"><span class="unseen">${t("images.search")}</span><${Icon} name="search" size=${18} />
-      <input type="search" value=${wanted.q} placeholder=${t("images.search")} autocomplete="off" spellcheck=${false}
-        onInput=${(event) => change({ q: event.currentTarget.value })} /></label>
+    <div class="search"><${Icon} name="search" size=${18} />
+      <input type="search" aria-label=${t("images.search")} value=${wanted.q} placeholder=${t("images.search")} autocomplete="off" spellcheck=${false}
+        onInput=${(event) => change({ q: event.currentTarget.value })} /></div>
     ${select("state", t("images.col.state"), Object.keys(GROUPS).map((key) => [key, t(`images.group.${key}`)]))}
     ${select("class", t("images.col.class"), classes.map((name) => [name, name]))}
   </div>`;
