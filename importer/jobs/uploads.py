@@ -7,7 +7,7 @@ over is remembered for as long as a client may be away: one that missed the last
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -156,7 +156,7 @@ class Uploads:
         not hear that it was made: without a byte yet it is returned as it is, with some it makes
         way. Raises TooManyUploads, and what `Images.upload` refuses.
         """
-        for upload in self._running():
+        for upload in self.open():
             if upload.asked == asked and not upload.used:
                 if upload.untouched:
                     return upload
@@ -220,9 +220,10 @@ class Uploads:
         kept = _Kept(upload.asked, size or upload.source.size, upload.share.client, upload.is_new)
         await self._store.keep_upload(upload.job.image, upload.id, msgspec.json.encode(kept))
 
-    def _running(self) -> Iterator[Upload]:
+    def open(self) -> list[Upload]:
+        """Return the uploads that are not over."""
         self._forget_old()
-        return iter([one for one in self._uploads.values() if not one.job.done.is_set()])
+        return [upload for upload in self._uploads.values() if not upload.job.done.is_set()]
 
     def _forget_old(self) -> None:
         at = asyncio.get_running_loop().time()
