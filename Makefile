@@ -10,7 +10,7 @@ CODE := importer tests perf deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format soak lock clean packages-run packages-test
+.PHONY: help run test check format soak lock vendor clean packages-run packages-test
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## Show this
 run: packages-run $(VENV)/run.stamp ## Start the service with two imported images, and keep serving
 	@PORT=$(PORT) $(BIN)/python deploy/demo/run.py
 
-test: packages-test $(VENV)/test.stamp ## Set everything up, then check it as CI does
+test: packages-test $(VENV)/test.stamp $(VENV)/clients.stamp ## Set everything up, then check it as CI does
 	@$(MAKE) --no-print-directory check
 
 check: ## What CI runs, without the set-up: format, lint, types, imports, tests, benchmarks' smoke run
@@ -34,7 +34,7 @@ check: ## What CI runs, without the set-up: format, lint, types, imports, tests,
 	$(BIN)/python -m perf --smoke
 	$(BIN)/pytest -n $(PROCESSES) -m "not soak" $(PYTEST)
 
-soak: packages-test $(VENV)/test.stamp ## The tests that take minutes and gigabytes
+soak: packages-test $(VENV)/test.stamp $(VENV)/clients.stamp ## The tests that take minutes and gigabytes
 	$(BIN)/pytest -m soak $(PYTEST)
 
 format: $(VENV)/test.stamp ## Bring the code into shape
@@ -44,9 +44,12 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 lock: ## Renew constraints.txt with the newest versions that pyproject.toml allows
 	@deploy/lock $(PYTHON)
 
+vendor: ## Fetch and verify the libraries of the page (importer/web/vendor/lock.json); needs npm
+	@deploy/vendor
+
 clean: ## Remove what was made here; imported images stay
 	rm -rf $(VENV) build .run *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache
+		.import_linter_cache tests/clients/node_modules
 	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 packages-run:
@@ -67,3 +70,8 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $(VENV)/run.stamp $@
+
+# Clients of others, as npm's lock has them; nothing of theirs runs while they are installed.
+$(VENV)/clients.stamp: tests/clients/package.json tests/clients/package-lock.json | $(VENV)/bin/python
+	cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -4,13 +4,15 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+import msgspec
 import structlog
 import uvloop
 from aiohttp import web
@@ -20,11 +22,17 @@ from importer import __version__
 from importer.api.application import application
 from importer.api.auth import Door, token_of
 from importer.api.bench import BenchRoutes
+from importer.api.clients import Clients
+from importer.api.compat.requests import Service as CompatService
+from importer.api.compat.routes import compat_routes
+from importer.api.compat.words import authorised_elsewhere
 from importer.api.copies import CopyRoutes
 from importer.api.events import EventRoutes
+from importer.api.head import Ends
 from importer.api.images import ImageRoutes
 from importer.api.plan import PlanRoutes
 from importer.api.service import ServiceRoutes
+from importer.api.taking import Taking
 from importer.api.uploads import UploadRoutes
 from importer.config import Config, Limits
 from importer.copies import Copies
@@ -32,12 +40,13 @@ from importer.copies.history import History
 from importer.copies.own import Own
 from importer.copies.reading import ClassFact
 from importer.copies.watcher import Watcher
-from importer.errors import CallerError, TargetBusy
+from importer.errors import CallerError, LimitExceeded, TargetBusy
 from importer.formats.disks import Disks
 from importer.formats.inspect import inspect_head, inspect_readable, inspect_start
 from importer.formats.qemu_img import QemuImg
 from importer.formats.recognise import refuse_nested
 from importer.formats.survey import Far, far
+from importer.jobs.allowance import Allowance
 from importer.jobs.bench.benches import Benches
 from importer.jobs.bench.course import Course
 from importer.jobs.bench.ledger import Ledger
@@ -69,6 +78,13 @@ log = structlog.get_logger()
 READ_BUFFER = MiB
 """Bytes that aiohttp reads ahead of a handler; its default of 64 KiB halves the rate."""
 
+_GONE = {
+    socket.TCP_KEEPIDLE: 30,  # seconds of silence before the first probe
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 6,
+    socket.TCP_USER_TIMEOUT: 120_000,  # milliseconds
+}
+
 
 @dataclass(slots=True)
 class Service:
@@ -78,6 +94,7 @@ class Service:
     images: Images
     runner: Runner
     uploads: Uploads
+    allowance: Allowance
     benches: Benches
     copies: Copies
     token: str | None
@@ -96,6 +113,14 @@ class _Remotes:
     async def inspect(self, source: Remote) -> ImageInfo:
         """Return what the image is, moving only its head."""
         return await self._looked_at(await self._probe(source))
+
+    async def look(self, file: Ends) -> ImageInfo:
+        """Return what an image is of which a client sent both ends. Raises LimitExceeded."""
+        if file.size > self.limits.image_size:
+            raise LimitExceeded(
+                f"size is {file.size} bytes, [limits] image_size allows {self.limits.image_size}"
+            )
+        return await inspect_start(file.head, file.size, self.qemu_img, self.limits, file.tail)
 
     async def survey(self, source: Remote, libqcow: bool) -> Far:
         """Return the same, and what its map tells where it has one."""
@@ -160,7 +185,9 @@ async def service(
             return classes.described(image.spec.storage_class or classes.default)
 
         def metrics_of(image: Image) -> ClassMetrics:
-            return metrics.of(described(image))
+            told = described(image)
+            backend = image.spec.backend or told.backend
+            return metrics.of(msgspec.structs.replace(told, backend=backend))
 
         runner = Runner(config, store, classes, spool, inspect, remotes.opened, metrics_of, hub)
         images = Images(store, runner, classes, seal, hub, remotes.settled)
@@ -168,19 +195,23 @@ async def service(
         own = Own(copies, described, watcher.changed)
         hub.call(lambda event: own.hear(event.image, event.sent))
         events = EventRoutes(images, hub, copies)
-        uploads = Uploads(images, config.upload)
+        allowance = Allowance(config.upload)
+        taking = Taking(allowance, Clients(config.service.trusted_proxies), config.upload)
+        uploads = Uploads(images, store, allowance, config.upload)
         ledger = Ledger(data / "importer.db")
         benches = Benches(Course(images, classes, ledger, copies), config.limits)
         token = None if config.service.no_token else token_of(config.service, data)
-        door = Door(token, config.service.scrape_token, config.service.origins)
+        elsewhere = authorised_elsewhere(config.compat)
+        door = Door(token, config.service.scrape_token, config.service.origins, elsewhere)
         routes = [
-            *ImageRoutes(images, config.upload).routes,
-            *UploadRoutes(uploads, config).routes,
+            *ImageRoutes(images, taking, config.upload).routes,
+            *UploadRoutes(uploads, taking, config.limits.image_size).routes,
+            *compat_routes(CompatService(images, config, connected), taking),
             *events.routes,
             *PlanRoutes(images, remotes.survey).routes,
             *BenchRoutes(benches).routes,
             *CopyRoutes(copies, images, classes).routes,
-            *ServiceRoutes(images, metrics, remotes.inspect).routes,
+            *ServiceRoutes(images, metrics, remotes.inspect, remotes.look).routes,
         ]
         app = application(door, routes)
         app.on_shutdown.append(events.close)
@@ -191,7 +222,8 @@ async def service(
             watcher.start()
             await runner.start()
             await benches.start()
-            yield Service(app, images, runner, uploads, benches, copies, token)
+            await uploads.start()
+            yield Service(app, images, runner, uploads, allowance, benches, copies, token)
         finally:
             await benches.stop()
             await runner.stop()
@@ -243,18 +275,32 @@ async def listening(
         auto_decompress=False,
         read_bufsize=READ_BUFFER,
         shutdown_timeout=config.service.grace,
-        keepalive_timeout=75,
+        keepalive_timeout=config.service.idle,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=512)
-        await site.start()
+        for listener in _listeners(host, port):
+            await web.SockSite(runner, listener, backlog=512).start()
         bound = runner.addresses[0]
         yield str(URL.build(scheme="http", host=bound[0], port=bound[1]))
     except OSError as exc:
         raise CallerError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     finally:
         await runner.cleanup()
+
+
+def _listeners(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket for each address of *host*; connections inherit its options (tcp(7)).
+
+    A client that is gone without a word is noticed: by probes on a silent connection, and where it
+    takes nothing of an answer.
+    """
+    kind = socket.SOCK_STREAM
+    for family, _, _, _, to in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE):
+        listener = socket.create_server(to[:2], family=family, backlog=512)
+        for option, value in _GONE.items():
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        yield listener
 
 
 def _address(config: Config) -> tuple[str, int]:

@@ -45,6 +45,14 @@ class Service:
     """Origins beside the service's own whose pages may send requests, as
     ``https://harvester.example``."""
 
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies whose ``X-Forwarded-For`` says who the client is, as ``10.0.0.0/8``; from
+    others it is ignored. Limits of one client count by its address."""
+
+    idle: float = 75.0
+    """Seconds in which a connection must have sent all of a request's headers, from its beginning
+    or from the last answer."""
+
     grace: float = 10.0
     """Seconds that running requests get to end when the service is told to stop."""
 
@@ -82,7 +90,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Reading a request body."""
+    """Files that clients send."""
 
     stall: float = 120.0
     """Seconds without a byte before a client is given up."""
@@ -92,12 +100,39 @@ class Upload:
     (200); after that the answer is 202 and the target goes on working. Kept short because proxies
     give up on silent requests."""
 
+    rest: float = 5.0
+    """Seconds without a byte after which a resumable upload lends its worker to the next in the
+    queue, until its client is back."""
+
     away: float = 300.0
-    """Seconds for which the client of a resumable upload may be away: the import waits as it
-    stands, and keeps its worker; after that it has failed."""
+    """Seconds for which the client of a resumable upload may be away while its import waits as it
+    stands, the target's side held open; after that the upload stands at 0 again, and what was made
+    of it is gone."""
+
+    expires: float = 3600.0
+    """Seconds for which it may be away at all; after that the upload has failed."""
+
+    least_rate: int = 1024
+    """Bytes per second that a client must send on average, over each `stall` seconds of waiting for
+    it; one that is slower is sent away. 0: any rate."""
+
+    rate: int = 0
+    """Bytes per second of all uploads together. 0: no limit."""
+
+    client_rate: int = 0
+    """Bytes per second of one client's uploads together. 0: no limit."""
+
+    open: int = 256
+    """Uploads that may be open. 0: any number."""
 
     per_client: int = 32
-    """Resumable uploads of one address that may be open. 0: any number."""
+    """Uploads of one client that may be open: of one address. 0: any number."""
+
+    open_bytes: int = 0
+    """Bytes of all files whose uploads are open, as they announce it. 0: any number."""
+
+    client_bytes: int = 0
+    """Bytes of all files whose uploads one client has open. 0: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +343,15 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
+class Compat:
+    """Uploads in the words of Harvester, Longhorn and CDI, for clients that exist."""
+
+    authorised_proxies: tuple[str, ...] = ()
+    """Networks of proxies that have let their users in already, as ``10.52.0.0/16``: what comes
+    from there needs no token of ours on Harvester's and Longhorn's paths. Empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged and how."""
 
@@ -334,6 +378,7 @@ class Config:
     longhorn: Longhorn = field(default_factory=Longhorn)
     cdi: Cdi = field(default_factory=Cdi)
     copies: Copies = field(default_factory=Copies)
+    compat: Compat = field(default_factory=Compat)
     log: Log = field(default_factory=Log)
 
 

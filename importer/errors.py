@@ -20,6 +20,7 @@
     - SourceTruncated              source-truncated        502   retryable
     - SourceChanged                source-changed          409   another file than the one begun
     - UploadIncomplete             upload-incomplete       400
+    - ClientAway                   client-away             408   retryable
   x ImageError                     bad-image               422   the image itself
     - NotAnImage                   not-an-image            422
     - UnsafeImage                  unsafe-image            422
@@ -200,6 +201,14 @@ class UploadIncomplete(SourceError):
 
     slug = "upload-incomplete"
     status = 400
+
+
+class ClientAway(SourceError):
+    """The client stays away; the target is let go, and the file has to be sent from its start."""
+
+    slug = "client-away"
+    status = 408
+    retryable = True
 
 
 class ImageError(ImporterError):

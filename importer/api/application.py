@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from importer.api.auth import Door
+from importer.api.compat.words import worded
 from importer.api.cors import add_cors, preflight
 from importer.api.images import wait_to_continue
 from importer.api.openapi import describe
@@ -18,7 +19,7 @@ from importer.api.tus import marked
 def application(door: Door, routes: Sequence[Route]) -> web.Application:
     """Return the application that serves *routes*, their description and the page."""
     app = web.Application(
-        middlewares=[errors, preflight(door.origins), door.middleware],
+        middlewares=[errors, worded, preflight(door.origins), door.middleware],
         client_max_size=JSON_LIMIT,
     )
     everything = [*routes, _description(routes)]
@@ -38,5 +39,5 @@ def _description(routes: Sequence[Route]) -> Route:
         return json(document)
 
     route = Route("GET", "/openapi.json", openapi, {200: dict[str, Any]})
-    document = describe([*routes, route])
+    document = describe([*(known for known in routes if known.described), route])
     return route

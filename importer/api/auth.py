@@ -6,7 +6,7 @@
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -43,9 +43,17 @@ def token_of(service: Service, data: Path) -> str:
 class Door:
     """Lets requests in."""
 
-    def __init__(self, token: str | None, scrape_token: str, origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        scrape_token: str,
+        origins: Sequence[str],
+        elsewhere: Callable[[web.Request], bool] = lambda _: False,
+    ) -> None:
+        """*elsewhere* says of a request that somebody else authorises it."""
         self._token = token
         self._scrape_token = scrape_token
+        self._elsewhere = elsewhere
         self.origins = frozenset(origins)
         """Origins beside the service's own whose pages may ask."""
 
@@ -56,7 +64,8 @@ class Door:
         @web.middleware
         async def asks(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._refuse_foreign(request)
-            if request.path not in _OPEN and not request.path.startswith("/static/"):
+            is_open = request.path in _OPEN or request.path.startswith("/static/")
+            if not is_open and not self._elsewhere(request):
                 self._refuse_unknown(request)
             return await handler(request)
 

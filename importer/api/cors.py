@@ -10,7 +10,7 @@ from aiohttp.typedefs import Middleware
 from importer.api.problems import Handler
 
 _REQUEST = (
-    "Authorization, Content-Type, Tus-Resumable, Upload-Defer-Length, Upload-Length, "
+    "Authorization, Content-Type, File-Size, Tus-Resumable, Upload-Defer-Length, Upload-Length, "
     "Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, X-Requested-With"
 )
 _RESPONSE = (

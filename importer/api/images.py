@@ -1,7 +1,6 @@
 """Images: create, upload, look, cancel, retry, delete."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import aiohttp
@@ -12,6 +11,7 @@ from msgspec import Meta
 
 from importer import errors
 from importer.api.routes import Route, json, name_of, read_json, read_query
+from importer.api.taking import Taking
 from importer.config import Upload
 from importer.jobs.images import Images
 from importer.model import (
@@ -74,8 +74,9 @@ class ImageList(msgspec.Struct, frozen=True):
 class ImageRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, upload: Upload) -> None:
+    def __init__(self, images: Images, taking: Taking, upload: Upload) -> None:
         self._images = images
+        self._taking = taking
         self._upload = upload
 
     @property
@@ -105,7 +106,7 @@ class ImageRoutes:
             Route(
                 "PUT",
                 f"{one}/content",
-                self.upload,
+                self._taking.counted(self.upload),
                 {200: Image, 202: Image},
                 UPLOAD_ERRORS,
                 body=("application/octet-stream", "multipart/form-data"),
@@ -166,32 +167,22 @@ class ImageRoutes:
                 storage_class=query["storageClass"],
                 checksum=query["checksum"],
                 format=query["format"],
-                target=_options(query["target"]),
+                target=options_in(query["target"]),
             ),
         )
-        declared = _declared(query)
-        if declared and not wanted.spec.checksum:
-            await self._refuse_unchecked(wanted)
+        declared = declared_in(query["wire"], query["fileFormat"], query["fileSize"])
+        if declared:
+            await self._images.refuse_unchecked(wanted)
         body = await _body(request, query["size"], self._upload.stall, declared)
         image = await self._images.upload(wanted, body, self._upload.patience)
         return json(image, 200 if image.phase is Phase.READY else 202)
-
-    async def _refuse_unchecked(self, wanted: ImageRequest) -> None:
-        """Raise CallerError when the image asks for a checksum that the client did not compare."""
-        with suppress(errors.NotFound):
-            spec = (await self._images.get(wanted.namespace, wanted.name)).spec
-            if spec.checksum:
-                raise errors.CallerError(
-                    f"image {wanted.name} has checksum {spec.checksum}: compare it with your file "
-                    "and name it in the query, or send the file as it is"
-                )
 
     async def _on_one(self, request: web.Request, act: Callable[[str, str], Awaitable[Any]]) -> Any:
         query = read_query(request, _NAMESPACE)
         return await act(query["namespace"] or "default", name_of(request))
 
 
-def _options(text: str | None) -> dict[str, Any]:
+def options_in(text: str | None) -> dict[str, Any]:
     """Return ``spec.target`` of its JSON in a query. Raises CallerError."""
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, Any])
@@ -199,23 +190,24 @@ def _options(text: str | None) -> dict[str, Any]:
         raise errors.CallerError(f"target={(text or '')[:200]!r} is no JSON object: {exc}") from exc
 
 
-def _declared(query: Mapping[str, Any]) -> Declared | None:
-    """Return what the client says of a file whose disk it sends in another form."""
-    wire: Wire = query["wire"] or "as-is"
-    file = query["fileFormat"], query["fileSize"]
-    if wire == "as-is":
-        if file != (None, None):
+def declared_in(wire: Wire | None, format: Format | None, size: int | None) -> Declared | None:
+    """Return what the client says of a file whose disk it sends in another form.
+
+    Raises CallerError when it is half of that.
+    """
+    if wire in (None, "as-is"):
+        if (format, size) != (None, None):
             raise errors.CallerError(
                 "fileFormat and fileSize are of a file that is sent in another form: say which, "
                 "with wire=raw%2Bzstd or wire=qcow2"
             )
         return None
-    if None in file:
+    if format is None or size is None:
         raise errors.CallerError(
             f"wire={wire} needs fileFormat and fileSize: format and bytes of the file whose disk "
             "is sent"
         )
-    return Declared(wire, *file)
+    return Declared(wire, format, size)
 
 
 async def _body(

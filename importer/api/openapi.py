@@ -59,15 +59,16 @@ def _operation(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
     }
     if route.public:
         operation["security"] = []
-    if isinstance(route.body, tuple):
-        operation["requestBody"] = {
-            "required": True,
-            "content": {media: {"schema": _bytes_of(media)} for media in route.body},
-        }
-    elif route.body is not None:
-        schema = {"schema": schemas[id(route.body)]}
-        operation["requestBody"] = {"required": True, "content": {"application/json": schema}}
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _content(route, schemas)}
     return operation
+
+
+def _content(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
+    if isinstance(route.body, tuple):
+        return {media: {"schema": _bytes_of(media)} for media in route.body}
+    content = {"application/json": {"schema": schemas[id(route.body)]}}
+    return content | {media: {"schema": _bytes_of(media)} for media in route.instead}
 
 
 def _bytes_of(media: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a route is: enough to serve it, and to describe it in ``/openapi.json``."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from importer.model import Name
 
 JSON_LIMIT = 64 * 1024
 """Bytes of a JSON body at most."""
+
+JSON_PATIENCE = 60.0
+"""Seconds in which it must have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class Route:
     body: Any = None
     """Type of the JSON body, or a tuple of media types for bytes."""
 
+    instead: Sequence[str] = ()
+    """Media types of bytes that the body may be instead."""
+
     query: Mapping[str, Any] = field(default_factory=dict)
     """Types of the query's parameters."""
 
@@ -40,11 +47,18 @@ class Route:
     public: bool = False
     """Needs no token."""
 
+    described: bool = True
+    """Stands in the description."""
+
 
 async def read_json(request: web.Request, kind: Any) -> Any:
     """Return the request's JSON body as *kind*. Raises CallerError."""
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        async with asyncio.timeout(JSON_PATIENCE):
+            body = await request.read()
+        return msgspec.json.decode(body, type=kind)
+    except TimeoutError as exc:
+        raise CallerError(f"the JSON body did not come within {JSON_PATIENCE:g} s") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise CallerError(f"the JSON body is not as it should be: {exc}") from exc
 

@@ -6,8 +6,9 @@ import msgspec
 from aiohttp import web
 
 from importer import errors
+from importer.api import head
 from importer.api.remote import RemoteRequest
-from importer.api.routes import Route, json, read_json
+from importer.api.routes import Route, json, read_json, read_query
 from importer.jobs.images import Images
 from importer.metrics import CONTENT_TYPE, Metrics
 from importer.model import ImageInfo, S3Source, StorageClass, UrlSource
@@ -15,6 +16,9 @@ from importer.stream.threads import in_thread
 
 Inspect = Callable[[UrlSource | S3Source], Awaitable[ImageInfo]]
 """Tell what the image at a URL or in a bucket is, moving only its head."""
+
+Look = Callable[[head.Ends], Awaitable[ImageInfo]]
+"""Tell what an image is of which a client sent both ends. Raises ImageError, LimitExceeded."""
 
 
 class StorageClassList(msgspec.Struct, frozen=True):
@@ -32,10 +36,11 @@ class Health(msgspec.Struct, frozen=True):
 class ServiceRoutes:
     """The handlers."""
 
-    def __init__(self, images: Images, metrics: Metrics, inspect: Inspect) -> None:
+    def __init__(self, images: Images, metrics: Metrics, inspect: Inspect, look: Look) -> None:
         self._images = images
         self._metrics = metrics
         self._inspect = inspect
+        self._look = look
 
     @property
     def routes(self) -> list[Route]:
@@ -50,9 +55,12 @@ class ServiceRoutes:
                     errors.AddressRefused,
                     errors.LimitExceeded,
                     errors.SourceError,
+                    errors.UploadIncomplete,
                     errors.ImageError,
                 ),
                 body=RemoteRequest,
+                instead=(head.MEDIA,),
+                query=head.QUERY,
             ),
             Route("GET", "/v1/storageclasses", self.classes, {200: StorageClassList}),
             Route("GET", "/metrics", self.metrics, {200: "text/plain"}),
@@ -61,7 +69,10 @@ class ServiceRoutes:
         ]
 
     async def inspect(self, request: web.Request) -> web.Response:
-        """Tell what the image at a URL is, moving only its head."""
+        """Tell what the image at a URL is, or the one whose head is sent, moving only that."""
+        if head.is_sent(request):
+            return json(await self._look(await head.read_ends(request)))
+        read_query(request, {})
         wanted: RemoteRequest = await read_json(request, RemoteRequest)
         return json(await self._inspect(wanted.wanted()))
 

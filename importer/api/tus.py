@@ -3,22 +3,36 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from importer.api.images import declared_in, options_in
 from importer.errors import CallerError, LimitExceeded, MediaTypeRefused, VersionRefused
 from importer.jobs.names import label_of
-from importer.model import Checksum, ImageRequest, Name, Spec, UploadSource, WantedFormat
+from importer.model import (
+    Checksum,
+    Format,
+    ImageRequest,
+    Name,
+    Size,
+    Spec,
+    UploadSource,
+    WantedFormat,
+)
+from importer.sources import Declared
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,termination"
 MEDIA = "application/offset+octet-stream"
+
+EXPIRES: web.RequestKey[Callable[[], float | None]] = web.RequestKey("expires")
+"""Says in how many seconds the upload that a request is for expires; None when it does not."""
 
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 
@@ -32,6 +46,16 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     storage_class: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     checksum: Checksum | None = None
     format: WantedFormat | None = None
+    target: Annotated[str, Meta(max_length=4096)] | None = None
+    """``spec.target`` as JSON."""
+
+    wire: Literal["as-is", "raw+zstd", "qcow2"] | None = None
+    file_format: Format | None = None
+    file_size: Size | None = None
+
+    def declared(self) -> Declared | None:
+        """Return what is said of a file whose disk comes in another form. Raises CallerError."""
+        return declared_in(self.wire, self.file_format, self.file_size)
 
     def wanted(self) -> ImageRequest:
         """Return the image that is asked for. Raises CallerError when it has no name."""
@@ -46,6 +70,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
             storage_class=self.storage_class,
             checksum=self.checksum,
             format=self.format,
+            target=options_in(self.target),
         )
         return ImageRequest(name=name, namespace=self.namespace, spec=spec)
 
@@ -59,7 +84,7 @@ def metadata(header: str) -> Metadata:
             raise CallerError(f"Upload-Metadata has a key that is empty or comes twice: {key!r}")
         values[key] = _decoded(key, text.strip())
     try:
-        return msgspec.convert(values, Metadata)
+        return msgspec.convert(values, Metadata, strict=False)
     except msgspec.ValidationError as exc:
         raise CallerError(f"Upload-Metadata is not as it should be: {exc}") from exc
 
@@ -75,6 +100,16 @@ def refuse_other_media(request: web.Request) -> None:
     """Raise MediaTypeRefused unless the body is a part of an upload."""
     if request.content_type != MEDIA:
         raise MediaTypeRefused(f"Content-Type is {request.content_type!r:.80}; tus sends {MEDIA}")
+
+
+def refuse_not_offered(request: web.Request) -> None:
+    """Raise CallerError for what belongs to an extension that is not spoken here.
+
+    Passing over it would take a part of a file for the whole, or a checksum for compared.
+    """
+    for header in ("Upload-Concat", "Upload-Checksum"):
+        if header in request.headers:
+            raise CallerError(f"{header} is not offered here (Tus-Extension: {EXTENSIONS})")
 
 
 def number(headers: Mapping[str, str], name: str) -> int | None:
@@ -111,6 +146,8 @@ async def marked(request: web.Request, response: web.StreamResponse) -> None:
     """Say in every answer below /v1/uploads what is spoken, in refusals too."""
     if request.path == "/v1/uploads" or request.path.startswith("/v1/uploads/"):
         response.headers["Tus-Resumable"] = VERSION
+        if EXPIRES in request and (seconds := request[EXPIRES]()) is not None:
+            response.headers["Upload-Expires"] = expires(seconds)
         if response.status == VersionRefused.status:
             response.headers["Tus-Version"] = VERSION
 

@@ -1,4 +1,4 @@
-"""A file on this machine as the body of one request."""
+"""A file on this machine as what is sent of it, from its first byte or from any other on."""
 
 import asyncio
 import os
@@ -6,16 +6,28 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from importer.errors import CallerError, SourceTruncated
+from importer.errors import CallerError, SourceError, SourceTruncated
 from importer.model import Wire
 from importer.stream.pipe import Chunks
+from importer.stream.threads import in_thread
 from importer.units import CHUNK
 
 
+class Stamp(NamedTuple):
+    """What tells that a file is as it was."""
+
+    device: int
+    inode: int
+    size: int
+    written: int
+    """Time of the last write, ns."""
+
+
 class Body(Protocol):
-    """What is sent of a file, and how much of it has gone."""
+    """What is sent of a file, and how much of it has gone. As long as the file does not change, it
+    is the same bytes each time."""
 
     @property
     def wire(self) -> Wire:
@@ -24,6 +36,18 @@ class Body(Protocol):
     @property
     def query(self) -> Mapping[str, str]:
         """What the service must be told of it."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the file, when the command began."""
+
+    @property
+    def shape(self) -> str:
+        """What must be the same, besides the file, for the same bytes to come."""
+
+    @property
+    def marks(self) -> list[tuple[int, int]]:
+        """Where it can be taken up at little cost: bytes of it, and of the disk in it."""
 
     @property
     def size(self) -> int | None:
@@ -37,15 +61,19 @@ class Body(Protocol):
     def sent(self) -> int:
         """Bytes that were sent so far."""
 
-    def chunks(self) -> Chunks:
-        """Yield what is sent. Raises ImporterError."""
+    def chunks(self, start: int = 0) -> Chunks:
+        """Yield what is sent, from byte *start* on. Raises ImporterError."""
+
+    async def close(self) -> None:
+        """Let go of the file."""
 
 
 class LocalFile:
-    """A regular file or block device that is sent once. Raises CallerError when it is neither."""
+    """A regular file or block device as it is. Raises CallerError when it is neither."""
 
     wire: Wire = "as-is"
     query: Mapping[str, str] = MappingProxyType({})
+    shape = ""
 
     def __init__(self, path: Path, told: Callable[[int], None]) -> None:
         self._path = path
@@ -53,17 +81,27 @@ class LocalFile:
         self.size = size_of(path)
         """Bytes when the command began; what is added later is not sent."""
 
+        self.stamp = stamp_of(path)
+        self.marks: list[tuple[int, int]] = []
         self.done = 0
         """Bytes that were sent so far."""
+
+        self._is_resumed = False
 
     @property
     def sent(self) -> int:
         """The same: it goes as it is."""
         return self.done
 
-    async def chunks(self) -> Chunks:
-        """Yield the file's bytes, telling *told* how many have gone so far."""
-        self.done = 0
+    async def chunks(self, start: int = 0) -> Chunks:
+        """Yield the file's bytes from *start* on, telling *told* how many have gone so far.
+
+        Raises SourceError when it is another file than the one whose start was sent before.
+        """
+        if start:
+            self._is_resumed = True
+            await refuse_changed(self._path, self.stamp)
+        self.done = start
         # Threads read it: a file may lie on a network that hangs.
         with await asyncio.to_thread(self._path.open, "rb", buffering=0) as file:
             while self.done < self.size:
@@ -73,9 +111,14 @@ class LocalFile:
                         f"{self._path} has shrunk to {self.done} bytes from {self.size} while it "
                         "was sent; send it again when nothing writes to it"
                     )
+                if self._is_resumed and self.done + len(chunk) == self.size:
+                    await refuse_changed(self._path, self.stamp)
                 yield chunk
                 self.done += len(chunk)
                 self._told(self.done)
+
+    async def close(self) -> None:
+        """Nothing to do: it is open only while it is read."""
 
     def _read(self, descriptor: int, offset: int) -> bytes:
         try:
@@ -98,3 +141,23 @@ def size_of(path: Path) -> int:
         return os.lseek(descriptor, 0, os.SEEK_END)
     finally:
         os.close(descriptor)
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what tells the file at *path* from another one. Raises SourceError."""
+    try:
+        told = path.stat()
+    except OSError as exc:
+        raise SourceError(f"{path}: {exc.strerror}") from exc
+    return Stamp(told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns)
+
+
+async def refuse_changed(path: Path, was: Stamp, cause: Exception | None = None) -> None:
+    """Raise SourceError when the file is not the one that it *was*."""
+    now = await in_thread(stamp_of, path)
+    if now != was:
+        raise SourceError(
+            f"{path} has changed while it was sent (from {was.size} to {now.size} bytes, last "
+            f"written {(now.written - was.written) / 1e9:.3f} s later); send it again when nothing "
+            "writes to it"
+        ) from cause

@@ -5,8 +5,7 @@ take the silence for a client that is gone. Raises ChecksumMismatch, and what re
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from importer.cli.body import LocalFile
@@ -59,11 +58,12 @@ class Checking:
         self._digests.check(self._checksum)
 
 
-@asynccontextmanager
-async def checking(path: Path, checksum: str | None) -> AsyncIterator[Checking]:
-    """Hash the file at *path* until the block ends."""
-    check = Checking(path, checksum)
-    try:
-        yield check
-    finally:
-        await check.stop()
+async def checksum_of(path: Path, algorithm: str, told: Callable[[int], None]) -> str:
+    """Return ``ALG:HEX`` of the file at *path*, telling *told* how many bytes were read so far."""
+    digests = Digests([algorithm])
+    async with Pipe(LocalFile(path, told).chunks()) as read:
+        read.through(ahead)
+        read.through(digests.hashed)
+        async for _ in read.chunks:
+            pass
+    return f"{algorithm}:{digests.hex()[algorithm]}"

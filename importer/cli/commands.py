@@ -21,7 +21,7 @@ from importer.cli.options import (
     NameArgument,
     NameOption,
     TargetOption,
-    rate_of,
+    bytes_of,
     remote,
     target_of,
     with_source,
@@ -87,7 +87,7 @@ def show_config(
 @remote
 async def upload(
     session: "Session",
-    file: Annotated[Path, Argument(metavar="FILE", help="A disk image or block device.")],
+    files: Annotated[list[Path], Argument(metavar="FILE...", help="Disk images or block devices.")],
     *,
     name: NameOption = None,
     storage_class: ClassOption = None,
@@ -97,14 +97,26 @@ async def upload(
     as_is: Annotated[
         bool, Option("--as-is", help="Send the file's own bytes, zeros and all.")
     ] = False,
+    chunk_size: Annotated[
+        str | None,
+        Option("--chunk-size", metavar="BYTES", help="Most of one request, as 64M; else no limit."),
+    ] = None,
+    parallel: Annotated[
+        int, Option("--parallel", min=1, max=64, help="Files that are sent at once.")
+    ] = 3,
 ) -> None:
-    """Send a file and wait until its image is ready. Ctrl-C cancels it."""
-    from importer.cli.images import Wanted, upload_file
+    """Send files and wait until their images are ready. After Ctrl-C, the same again goes on."""
+    from importer.cli.batch import upload_files
+    from importer.cli.upload import Order, Wanted
     from importer.stream.memory import keep_chunks
 
+    if len(files) > 1 and (name or ":" in (checksum or "")):
+        raise CallerError("--name and --checksum ALG:HEX are for one file, not for several")
     keep_chunks()
     wanted = Wanted(storage_class, checksum, _wanted(format), target_of(target))
-    await upload_file(session, file, name or name_of_file(file.name), wanted, as_is=as_is)
+    most = bytes_of(chunk_size, "--chunk-size") if chunk_size else None
+    orders = [Order(file, name or name_of_file(file.name), wanted, as_is, most) for file in files]
+    await upload_files(session, orders, parallel)
 
 
 @app.command("import")
@@ -144,7 +156,7 @@ async def import_url(
     if retries is not None:
         spec["retries"] = retries
     if limit_rate is not None:
-        spec["limitRate"] = rate_of(limit_rate)
+        spec["limitRate"] = bytes_of(limit_rate, "--limit-rate")
     await import_image(session, name or name_of_url(url), spec, wait=not no_wait)
 
 

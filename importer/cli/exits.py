@@ -42,19 +42,29 @@ def exits(*, as_json: bool) -> Iterator[None]:
         yield
     except Refused as exc:
         _say(exc.problem, as_json=as_json)
-        raise typer.Exit(_CODES.get(exc.problem.side, 1)) from exc
+        raise typer.Exit(code_of(exc)) from exc
     except ImporterError as exc:
         _say(problem_of(exc), as_json=as_json)
-        code = USAGE if isinstance(exc, CallerError) else _CODES.get(exc.side, 1)
-        raise typer.Exit(code) from exc
+        raise typer.Exit(code_of(exc)) from exc
+
+
+def code_of(error: Refused | ImporterError) -> int:
+    """Return the exit code of a command that ends with *error*."""
+    if isinstance(error, Refused):
+        return _CODES.get(error.problem.side, 1)
+    return USAGE if isinstance(error, CallerError) else _CODES.get(error.side, 1)
+
+
+def said(problem: Problem) -> str:
+    """Return *problem* as people read it."""
+    return f"error: {problem.message} ({problem.slug}, {problem.side})"
 
 
 def _say(problem: Problem, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": msgspec.to_builtins(problem)})
     else:
-        text = f"error: {problem.message} ({problem.slug}, {problem.side})"
-        typer.echo(plain(text), err=True)
+        typer.echo(plain(said(problem)), err=True)
 
 
 def print_json(value: object) -> None:

@@ -1,16 +1,15 @@
-"""Follows an import to its end, and stops it when the user presses Ctrl-C."""
+"""Follows an import to its end, or stops it when the user presses Ctrl-C."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import typer
 
-from importer.cli.body import Body
 from importer.cli.client import Client
 from importer.cli.exits import Refused
 from importer.cli.progress import Show
 from importer.cli.safe import plain
-from importer.model import AT_TARGET, OVER, Image, Phase, Problem, UploadSource
+from importer.model import OVER, Image, Phase, Problem
 
 TRIES = 5
 """Times in a row that a broken stream of events is opened again."""
@@ -22,20 +21,34 @@ GOODBYE = 10.0
 """Seconds that the service gets to stop an import."""
 
 
-async def follow(client: Client, name: str, show: Show) -> Image:
-    """Return the image when it is over; the service may be restarted meanwhile. Raises Refused."""
+def is_over(image: Image) -> bool:
+    """Say whether nothing becomes of *image* any more."""
+    return image.phase in OVER
+
+
+async def follow(
+    client: Client,
+    name: str,
+    show: Show,
+    most: int = TRIES,
+    until: Callable[[Image], bool] = is_over,
+) -> Image:
+    """Return the image when it is over, or *until* says so.
+
+    The service may be restarted meanwhile: *most* times in a row it is asked again. Raises Refused.
+    """
     tries = 0
     while True:
         try:
             async for image in client.events(name):
                 tries = 0
                 show.image(image)
-                if image.phase in OVER:
+                if until(image):
                     return image
         except Refused as exc:
-            if exc.problem.slug != "unreachable" or tries == TRIES:
+            if exc.problem.slug != "unreachable" or tries == most:
                 raise
-        if tries == TRIES:
+        if tries == most:
             raise Refused(_silent(name))
         tries += 1
         await asyncio.sleep(PAUSE)
@@ -55,89 +68,6 @@ async def follow_own(client: Client, image: Image, show: Show) -> Image:
     except asyncio.CancelledError:
         await _cancel(client, image.name)
         raise
-
-
-async def send(
-    client: Client,
-    name: str,
-    body: Body,
-    wanted: Mapping[str, str],
-    earlier: Image | None,
-    show: Show,
-) -> Image:
-    """Send *body* and return its image when it is over. Ctrl-C stops the import.
-
-    *earlier*: the image that had this name before.
-    """
-    watching = _Own(client, name, earlier, _AroundBody(body, show))
-    upload = asyncio.create_task(client.upload(name, body, wanted))
-    watch = asyncio.create_task(watching.watch())
-    try:
-        # Shielded: the service would take a broken connection for a failed upload.
-        image = await asyncio.shield(upload)
-    except asyncio.CancelledError:
-        await watching.cancel()
-        raise
-    finally:
-        upload.cancel()
-        watch.cancel()
-        await asyncio.gather(upload, watch, return_exceptions=True)
-    return image if image.phase in OVER else await follow_own(client, image, show)
-
-
-class _AroundBody:
-    """Shows what the service does before and after the body; in between the sender knows more."""
-
-    def __init__(self, body: Body, show: Show) -> None:
-        self._body = body
-        self._show = show
-
-    def phase(self, name: str, done: int, total: int | None) -> None:
-        """Show it."""
-        self._show.phase(name, done, total)
-
-    def image(self, image: Image) -> None:
-        """Show an image that waits for its turn, or that the target works on."""
-        if not self._body.done or image.phase in AT_TARGET:
-            self._show.image(image)
-
-
-class _Own:
-    """The import that an upload begins, told from an earlier image of the same name."""
-
-    def __init__(self, client: Client, name: str, earlier: Image | None, show: Show) -> None:
-        self._client = client
-        self._name = name
-        self._foreign = earlier.uid if earlier and not takes_upload(earlier) else None
-        self._show = show
-
-    async def watch(self) -> None:
-        """Show what the service does. What goes wrong here, the upload's answer tells better."""
-        try:
-            while not await self._begun():  # noqa: ASYNC110 - no event tells of new images
-                await asyncio.sleep(PAUSE / 5)
-            await follow(self._client, self._name, self._show)
-        except Refused:
-            return
-
-    async def cancel(self) -> None:
-        """Stop it, if it was begun."""
-        try:
-            begun = await asyncio.wait_for(self._begun(), GOODBYE)
-        except (Refused, TimeoutError):
-            begun = False
-        if begun:
-            await _cancel(self._client, self._name)
-
-    async def _begun(self) -> bool:
-        image = await self._client.find(self._name)
-        return image is not None and image.uid != self._foreign and image.phase not in OVER
-
-
-def takes_upload(image: Image) -> bool:
-    """Return whether an upload fills *image*, instead of being refused because of it."""
-    waits = image.phase in (Phase.PENDING, Phase.FAILED)
-    return waits and isinstance(image.spec.source, UploadSource)
 
 
 async def _cancel(client: Client, name: str) -> None:

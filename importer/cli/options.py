@@ -25,8 +25,8 @@ ChecksumOption: TypeAlias = Annotated[
     str | None,
     Option(
         "--checksum",
-        metavar="ALG:HEX",
-        help="What the file must hash to: md5, sha1, sha256 or sha512.",
+        metavar="ALG[:HEX]",
+        help="What the file must hash to; ALG alone (sha256, ...): hash it first and send that.",
     ),
 ]
 FormatOption: TypeAlias = Annotated[
@@ -163,14 +163,14 @@ def with_source(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
     return call
 
 
-_RATE = re.compile(r"(\d{1,12})([KMG]?)\Z", re.IGNORECASE)
+_BYTES = re.compile(r"(\d{1,12})([KMG]?)\Z", re.IGNORECASE)
 
 
-def rate_of(text: str) -> int:
-    """Return the bytes a second that *text* says, as curl reads it. Raises CallerError."""
-    found = _RATE.match(text)
+def bytes_of(text: str, option: str) -> int:
+    """Return the bytes (a second) that *text* says, as curl reads it. Raises CallerError."""
+    found = _BYTES.match(text)
     if not found or not int(found[1]):
-        raise CallerError(f"--limit-rate {text}: give bytes a second, as 500K, 20M or 1G")
+        raise CallerError(f"{option} {text}: give bytes, as 500K, 20M or 1G")
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2].upper()]
 
 

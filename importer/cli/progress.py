@@ -44,6 +44,34 @@ class Show(Protocol):
     def image(self, image: Image) -> None:
         """Show what the service says."""
 
+    def note(self, text: str) -> None:
+        """Say something that is not seen from how far it is."""
+
+
+class Board(Protocol):
+    """Something that shows how far several imports are."""
+
+    def show(self, label: str) -> Show:
+        """Return where the import called *label* is shown."""
+
+    def over(self, show: Show) -> None:
+        """Show no more of that one."""
+
+    def result(self, result: object, *, err: bool = False) -> None:
+        """Print what became of one: text, or an object as JSON."""
+
+
+@contextmanager
+def boards(*, as_json: bool) -> Iterator[Board]:
+    """Give what suits stderr; with *as_json*, results are JSON and nothing else is shown."""
+    if as_json:
+        yield JsonBoard()
+    elif sys.stderr.isatty():
+        with bars(Console(stderr=True, markup=False)) as progress:
+            yield Bars(progress)
+    else:
+        yield ManyLines()
+
 
 @contextmanager
 def showing(*, as_json: bool, stream: bool = False) -> Iterator[Show]:
@@ -60,7 +88,8 @@ def showing(*, as_json: bool, stream: bool = False) -> Iterator[Show]:
 def bars(console: Console) -> Progress:
     """Return what draws a `Bar` on *console*."""
     words = TextColumn("{task.description:<12}", markup=False)
-    return Progress(words, BarColumn(), _Facts(), console=console)
+    # stdout is for results: they go there past what is drawn on stderr.
+    return Progress(words, BarColumn(), _Facts(), console=console, redirect_stdout=False)
 
 
 class _Facts(ProgressColumn):
@@ -112,9 +141,10 @@ class _ByPhase:
 class Bar(_ByPhase):
     """One line on a terminal, with rate and time left."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, label: str = "") -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=None, doing=None)
+        self._label = f"{label}: " if label else ""
+        self.task = progress.add_task("", total=None, doing=None)
         self._name = ""
 
     def phase(self, name: str, done: int, total: int | None) -> None:
@@ -128,17 +158,48 @@ class Bar(_ByPhase):
     def _move(self, name: str, doing: str | None, done: int, total: int | None) -> None:
         if name != self._name:
             self._name = name
-            self._progress.reset(self._task, total=total, description=plain(name), doing=doing)
+            words = plain(self._label + name)
+            self._progress.reset(self.task, total=total, description=words, doing=doing)
         # Drawn at once when all is there: the next phase may begin before the next refresh.
         self._progress.update(
-            self._task, completed=done, total=total, refresh=done == total, doing=doing
+            self.task, completed=done, total=total, refresh=done == total, doing=doing
         )
+
+    def note(self, text: str) -> None:
+        """Say it above the bar."""
+        self._progress.console.print(Text(plain(text)), soft_wrap=True)
+
+
+class Bars:
+    """A line for each import on a terminal, and results above them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[int, Bar] = {}
+
+    def show(self, label: str) -> Show:
+        """Add a line."""
+        bar = Bar(self._progress, label)
+        self._bars[id(bar)] = bar
+        return bar
+
+    def over(self, show: Show) -> None:
+        """Remove it."""
+        self._progress.remove_task(self._bars.pop(id(show)).task)
+
+    def result(self, result: object, *, err: bool = False) -> None:
+        """Print it above the lines when it goes to the terminal too."""
+        if err or sys.stdout.isatty():
+            self._progress.console.print(Text(str(result)), soft_wrap=True)
+        else:
+            typer.echo(str(result))
 
 
 class Lines(_ByPhase):
     """A line for each phase, and one every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        self._label = f"{label}: " if label else ""
         self._name = ""
         self._said = 0.0
         self._began = (0.0, 0)
@@ -151,14 +212,18 @@ class Lines(_ByPhase):
         elif moment < self._said + EVERY:
             return
         self._said = moment
-        typer.echo(plain(f"{name}{self._how_far(moment, done, total)}"), err=True)
+        self.note(f"{self._label}{name}{self._how_far(moment, done, total)}")
 
     def target(self, name: str, doing: str, done: int, total: int | None) -> None:
         """Print a line when the phase or the words are new."""
         line = f"{name}: {doing}" if doing else name
         if line != self._name:
             self._name, self._said = line, time.monotonic()
-            typer.echo(plain(line), err=True)
+            self.note(self._label + line)
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        typer.echo(plain(text), err=True)
 
     def _how_far(self, moment: float, done: int, total: int | None) -> str:
         began, start = self._began
@@ -167,6 +232,36 @@ class Lines(_ByPhase):
             return f": {human(done)}" if done else ""
         left = f"{rate / 1e6:.0f} MB/s, {(total - done) / rate:.0f} s left"
         return f": {human(done)} of {human(total)} ({done * 100 // total} %), {left}"
+
+
+class ManyLines:
+    """The lines of each import, marked with its name."""
+
+    def show(self, label: str) -> Show:
+        """Return them."""
+        return Lines(label)
+
+    def over(self, show: Show) -> None:
+        """Nothing: they stay."""
+
+    def result(self, result: object, *, err: bool = False) -> None:
+        """Print it."""
+        typer.echo(str(result), err=err)
+
+
+class JsonBoard:
+    """Results alone, as JSON."""
+
+    def show(self, label: str) -> Show:
+        """Return what shows nothing."""
+        return Nothing()
+
+    def over(self, show: Show) -> None:
+        """Nothing."""
+
+    def result(self, result: object, *, err: bool = False) -> None:
+        """Print it, as every answer on stdout."""
+        print_json(result)
 
 
 class JsonLines:
@@ -179,6 +274,9 @@ class JsonLines:
         """Print it."""
         print_json(msgspec.to_builtins(image))
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 class Nothing:
     """Shows nothing: the result alone counts."""
@@ -187,4 +285,7 @@ class Nothing:
         """Nothing."""
 
     def image(self, image: Image) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""

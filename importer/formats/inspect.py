@@ -45,25 +45,26 @@ class Seen:
 
 
 async def inspect_head(
-    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits, tail: bytes = b""
 ) -> ImageInfo:
     """Return what an image is whose stream cannot seek, and that is not compressed (any more).
 
     *head*: its first MiB, or all of it. *size*: bytes of the disk image file, None where unknown.
+    *tail*: its last bytes, where somebody has them.
     """
-    return await _info(await asyncio.to_thread(_see, head, size), qemu_img, limits)
+    return await _info(await asyncio.to_thread(_see, head, size, tail), qemu_img, limits)
 
 
 async def inspect_start(
-    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits
+    head: bytes, size: int | None, qemu_img: QemuImg, limits: Limits, tail: bytes = b""
 ) -> ImageInfo:
     """Return what the image is, compressed or not, in a file of which only *head* can be had.
 
-    *head*, *size*: as of `inspect_head`, but of the published file.
+    *head*, *size*, *tail*: as of `inspect_head`, but of the published file.
     """
     if found := compression.detect(head):
         return await _inside(found, head, size, qemu_img, limits)
-    return await inspect_head(head, size, qemu_img, limits)
+    return await inspect_head(head, size, qemu_img, limits, tail)
 
 
 async def inspect_readable(file: Readable, qemu_img: QemuImg, limits: Limits) -> ImageInfo:
@@ -108,15 +109,19 @@ async def _metadata(file: Readable, head: bytes) -> Part:
     return at, region
 
 
-def _see(head: bytes, size: int | None) -> Seen:
+def _see(head: bytes, size: int | None, tail: bytes) -> Seen:
     complete = size is not None and size <= len(head)
-    tail = head[-vmdk.TAIL :] if complete else None
-    kind = safety.check(head, tail)
+    end = head[-vmdk.TAIL :] if complete else tail[-vmdk.TAIL :]
+    parts = [(0, head)]
+    if size is not None and end and not complete:
+        parts.append((size - len(end), end))
+    kind = safety.check(head, end or None)
     if kind is Format.RAW:
-        if complete and vhd.fixed(head, len(head)):
-            return Seen(Format.VPC, [(0, head)], size, whole=True)
+        if size is not None and vhd.fixed(end, size):
+            return Seen(Format.VPC, parts, size, whole=True)
         recognise.check_raw(head, size)
-    return Seen(kind, [(0, head)], size, whole=complete or _head_is_enough(head, kind))
+    whole = complete or _head_is_enough(head, kind) or (kind is Format.VMDK and len(parts) > 1)
+    return Seen(kind, parts, size, whole=whole)
 
 
 def _head_is_enough(head: bytes, format: Format) -> bool:

@@ -7,12 +7,14 @@ already says that it failed, and why.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, get_args
 
 import msgspec
 
 from importer.errors import CallerError, NameTaken, NotFound, WrongPhase
 from importer.jobs.events import Event, Hub
+from importer.jobs.into import Into
 from importer.jobs.runner import Job, Runner
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import entered
@@ -84,28 +86,31 @@ class Images:
         """Return one image. Raises NotFound."""
         return self._runner.live((await self._existing(namespace, name)).image)
 
-    async def create(self, request: ImageRequest) -> Image:
+    async def create(self, request: ImageRequest, into: Into | None = None) -> Image:
         """Remember a new image; one with a URL is imported when its turn comes.
 
         Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused, SourceError.
         """
         self._runner.refuse_when_stopping()
-        record = await self._record(request)
+        record = await self._record(request, into)
         await self._store.add(record.image, record.secret)
         self._hub.publish(Event(record.image))
         if not isinstance(record.image.spec.source, UploadSource):
             self._runner.begin(record)
         return record.image
 
-    async def upload(self, wanted: ImageRequest, body: Source, patience: float) -> Image:
+    async def upload(
+        self, wanted: ImageRequest, body: Source, patience: float, into: Into | None = None
+    ) -> Image:
         """Import the image that *wanted* names from *body*; it is made when it is new.
 
-        Returns it Ready, or as it is *patience* seconds after the last byte while the target still
-        works. Raises what the import failed with.
+        *into*: an object that is there already and takes the bytes. Returns the image Ready, or as
+        it is *patience* seconds after the last byte while the target still works. Raises what the
+        import failed with.
         """
-        image, is_new = await self._for_upload(wanted)
+        image, is_new = await self._for_upload(wanted, into)
         try:
-            job = self._runner.begin_upload(image, body)
+            job = self._runner.begin_upload(image, body, into=into)
             await job.received.wait()
             if not await _over_within(job, patience):
                 return self._runner.live(job.image)
@@ -132,6 +137,20 @@ class Images:
             await self._forget(image, is_new)
             raise
 
+    async def refuse_unchecked(self, wanted: ImageRequest) -> None:
+        """Raise CallerError when the image asks for a checksum that its client did not compare.
+
+        For a disk in another form than its file has: only who has the file can hash it.
+        """
+        if wanted.spec.checksum:
+            return
+        with suppress(NotFound):
+            if checksum := (await self.get(wanted.namespace, wanted.name)).spec.checksum:
+                raise CallerError(
+                    f"image {wanted.name} has checksum {checksum}: compare it with your file and "
+                    "name it as well, or send the file as it is"
+                )
+
     async def cancel(self, namespace: str, name: str) -> Image:
         """Stop an import and leave nothing of it. Raises NotFound, WrongPhase."""
         return await self._runner.cancel((await self._existing(namespace, name)).image)
@@ -157,11 +176,11 @@ class Images:
             raise NotFound(f"image {name} in namespace {namespace} is being deleted")
         return record
 
-    async def _record(self, request: ImageRequest) -> Record:
+    async def _record(self, request: ImageRequest, into: Into | None) -> Record:
         """Return the record of a new image: everything checked, its source's secrets sealed."""
         storage_class = request.spec.storage_class or self._classes.default
         shelf = await self._classes.open_to(storage_class)
-        backend = self._classes.described(storage_class).backend
+        backend = into.backend if into else self._classes.described(storage_class).backend
         if request.spec.backend not in (None, backend):
             raise CallerError(
                 f"storage class {storage_class} has backend {backend}, "
@@ -181,15 +200,22 @@ class Images:
             spec=spec,
             status=entered(Status(), Phase.PENDING, created),
         )
-        shelf.check(Order(image.uid, image.namespace, image.name, spec.format, spec.target))
+        if into is None:
+            shelf.check(Order(image.uid, image.namespace, image.name, spec.format, spec.target))
         return Record(image, secret)
 
-    async def _for_upload(self, wanted: ImageRequest) -> tuple[Image, bool]:
+    async def _for_upload(
+        self, wanted: ImageRequest, into: Into | None = None
+    ) -> tuple[Image, bool]:
         """Return the image that an upload goes to, and whether it was made for it."""
         try:
-            image = (await self._existing(wanted.namespace, wanted.name)).image
+            record = await self._existing(wanted.namespace, wanted.name)
         except NotFound:
-            return await self.create(wanted), True
+            return await self.create(wanted, into), True
+        image = record.image
+        if into and image.phase in (Phase.READY, Phase.CANCELLED):
+            await self._runner.delete(record)  # the object itself says whether it takes another
+            return await self.create(wanted, into), True
         _refuse_upload(image, wanted.spec, self._runner.is_running(image))
         return (await self._again(image) if image.phase is Phase.FAILED else image), False
 

@@ -18,6 +18,7 @@ import structlog
 from importer.config import Config
 from importer.errors import (
     Cancelled,
+    ClientAway,
     ImageNotInOrder,
     ImporterError,
     ShuttingDown,
@@ -27,8 +28,10 @@ from importer.errors import (
 from importer.jobs.arrival import Arrival, Inspect
 from importer.jobs.attempt import Attempt
 from importer.jobs.events import Event, Hub
+from importer.jobs.into import Into
+from importer.jobs.lending import Lending
 from importer.jobs.outbound import Outbound
-from importer.jobs.queue import FairQueue
+from importer.jobs.queue import FairQueue, Turn
 from importer.jobs.rates import defaults, learnt
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
@@ -86,7 +89,16 @@ class Job:
     """What the target does or waits for in this phase."""
 
     ready: Callable[[], Awaitable[None]] | None = None
-    """Waits for the upload's first byte before a worker is taken for it."""
+    """Waits for the upload's first byte before a worker is taken for it: it is a resumable one."""
+
+    away: bool = False
+    """The client of a resumable upload sends nothing; its worker is lent to others."""
+
+    absences: int = 0
+    """Tries that ended because of that: they are none of those that an image has."""
+
+    into: Into | None = None
+    """Where its bytes go, if that is no place of its storage class."""
 
     received: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the source has given its last byte, or the job is over."""
@@ -100,6 +112,16 @@ class Job:
     def tell(self, doing: str, done: int | None = None, total: int | None = None) -> None:
         """Hear what the target does; much of it are words of the cluster's objects."""
         self.doing = Doing(one_line(doing), done, total)
+
+    def tell_away(self, away: bool) -> None:
+        """Hear that the client is away, or back."""
+        self.away = away
+        self.doing = Doing("waiting for the client to go on", None, None) if away else None
+
+    @property
+    def tries(self) -> int:
+        """How often the image was tried with its client there."""
+        return self.image.status.attempt - self.absences
 
 
 class Runner:
@@ -162,13 +184,22 @@ class Runner:
         return self._begin(record.image, lambda: self._open_url(record))
 
     def begin_upload(
-        self, image: Image, body: Source, ready: Callable[[], Awaitable[None]] | None = None
+        self,
+        image: Image,
+        body: Source,
+        ready: Callable[[], Awaitable[None]] | None = None,
+        into: Into | None = None,
     ) -> Job:
         """Import *image* from *body*, once it is *ready*. Raises TooManyUploads, WrongPhase."""
-        waiting = sum(job.is_waiting_upload for job in self._jobs.values())
-        if waiting >= self._config.jobs.waiting_uploads:
+        waiting = sum(job.is_waiting_upload and not job.ready for job in self._jobs.values())
+        if not ready and waiting >= self._config.jobs.waiting_uploads:
             raise TooManyUploads(f"{waiting} uploads wait already; try again in a while")
-        return self._begin(image, lambda: body, ready)
+        return self._begin(image, lambda: body, ready, into)
+
+    @property
+    def waiting(self) -> int:
+        """How many imports wait for a worker."""
+        return self._queue.waiting
 
     def is_running(self, image: Image) -> bool:
         """Say whether somebody works on *image*."""
@@ -249,11 +280,12 @@ class Runner:
         image: Image,
         source: Callable[[], Source],
         ready: Callable[[], Awaitable[None]] | None = None,
+        into: Into | None = None,
     ) -> Job:
         if image.uid in self._jobs:
             raise WrongPhase(f"image {image.name} is being imported already")
         self.refuse_when_stopping()
-        job = self._jobs[image.uid] = Job(image, ready=ready)
+        job = self._jobs[image.uid] = Job(image, ready=ready, into=into)
         self._metrics_of(image).entered(image.phase)
         self._publish(image)
         job.task = asyncio.create_task(self._run(job, source), name=f"import {image.name}")
@@ -280,7 +312,7 @@ class Runner:
         while True:
             if await self._try(job, source()):
                 return
-            await asyncio.sleep(self._backoff(job.image.status.attempt))
+            await asyncio.sleep(self._backoff(job.tries))
 
     async def _try(self, job: Job, source: Source) -> bool:
         """Make one try when its turn comes; say whether the image is over."""
@@ -288,8 +320,8 @@ class Runner:
         try:
             if job.ready:
                 await job.ready()
-            async with self._queue.turn(lane):
-                await self._import(job, source)
+            async with self._queue.turn(lane) as turn:
+                await self._import(job, self._lending(job, source, turn))
         except ImporterError as exc:
             return await self._failed(job, exc, source)
         except Exception as exc:
@@ -301,8 +333,13 @@ class Runner:
         finally:
             await source.close()
 
+    def _lending(self, job: Job, source: Source, turn: Turn) -> Source:
+        if not job.ready:
+            return source
+        return Lending(source, turn, self._config.upload.rest, job.tell_away)
+
     async def _import(self, job: Job, source: Source) -> None:
-        place = self._place(job.image, job.tell)
+        place = job.into.place(job.tell) if job.into else self._place(job.image, job.tell)
         job.attempt = Attempt(
             job.image,
             source,
@@ -324,8 +361,8 @@ class Runner:
 
     async def _arrival(self, job: Job) -> Arrival:
         once = isinstance(job.image.spec.source, UploadSource)  # asked twice only if need be
-        accepts = self.shelf_of(job.image).accepts
-        rates = await self.rates_of(self._class_of(job.image))
+        accepts = job.into.accepts if job.into else self.shelf_of(job.image).accepts
+        rates = await self._rates_for(job)
         is_here = "raw" in accepts.wires
         return Arrival(
             job.image.spec.format,
@@ -338,6 +375,12 @@ class Runner:
             job.image.spec.virtual_size,
             None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )
+
+    async def _rates_for(self, job: Job) -> Rates:
+        name = self._class_of(job.image)
+        if job.into and job.into.backend != self._classes.described(name).backend:
+            return defaults(job.into.backend)
+        return await self.rates_of(name)
 
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
         status = msgspec.structs.replace(
@@ -365,6 +408,8 @@ class Runner:
         """Correct the rates of the class by what this import took."""
         if job.attempt is None or job.attempt.cargo is None or job.attempt.written is None:
             return
+        if job.into:  # filled in another way than what its class makes by itself
+            return
         name, attempt, status = self._class_of(job.image), job.attempt, job.image.status
         steps = attempt.steps(self._rates[name], status.virtual_size)
         transferring = seconds_in(status, Phase.TRANSFERRING) or 0.0
@@ -382,7 +427,8 @@ class Runner:
             job.shuffled = str(error)
             passes = source.rereadable
         else:
-            passes = error.retryable and source.rereadable and self._may_retry(job.image)
+            passes = error.retryable and source.rereadable and self._may_retry(job, error)
+        job.away = False
         if passes:
             self._metrics_of(job.image).retried(error.slug)
             log.warning("trying again", image=job.image.name, error=str(error))
@@ -392,8 +438,11 @@ class Runner:
         await self._give_up(job, error)
         return True
 
-    def _may_retry(self, image: Image) -> bool:
-        return image.status.attempt <= image.spec.retries
+    def _may_retry(self, job: Job, error: ImporterError) -> bool:
+        if job.away or isinstance(error, ClientAway):
+            job.absences += 1  # the next try begins when its client is back, and not before
+            return True
+        return job.tries <= job.image.spec.retries
 
     async def _give_up(self, job: Job, error: ImporterError | None) -> None:
         """End *job* as failed, or as cancelled when there is no error."""

@@ -1,6 +1,7 @@
 """Where images are remembered: SQLite, one writer thread, every move compare-and-swap.
 
-So is what was learnt of storage classes: their rates.
+So is what was learnt of storage classes: their rates. And which resumable uploads there are: a
+client finds its own again after a restart.
 
 What is acknowledged is durable: WAL with ``synchronous=FULL``. A row is written at each move and
 never for mere progress. Beside the public JSON a row holds the sealed secret of its source and
@@ -37,6 +38,14 @@ CREATE TABLE IF NOT EXISTS rates (
 ) STRICT
 """
 
+_UPLOADS = """
+CREATE TABLE IF NOT EXISTS uploads (
+    uid    TEXT PRIMARY KEY,
+    id     TEXT NOT NULL,
+    upload BLOB NOT NULL
+) STRICT
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -53,7 +62,7 @@ class Store:
     """All images of one service."""
 
     def __init__(self, path: Path) -> None:
-        self._file = Database(path, (_SCHEMA, _RATES), "store")
+        self._file = Database(path, (_SCHEMA, _RATES, _UPLOADS), "store")
 
     async def open(self) -> None:
         """Open the database, made when missing."""
@@ -135,9 +144,12 @@ class Store:
 
     async def remove(self, image: Image) -> None:
         """Forget *image*; one that is gone already is fine."""
-        await self._file.write(
-            lambda: self._file.connection.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
-        )
+
+        def delete() -> None:
+            self._file.connection.execute("DELETE FROM uploads WHERE uid = ?", (image.uid,))
+            self._file.connection.execute("DELETE FROM images WHERE uid = ?", (image.uid,))
+
+        await self._file.write(delete)
 
     async def rates(self, storage_class: str) -> Rates | None:
         """Return what was learnt of *storage_class*, None when nothing was."""
@@ -159,6 +171,27 @@ class Store:
             )
         )
 
+    async def uploads(self) -> list[tuple[str, bytes]]:
+        """Return id and content of every upload whose image waits for its bytes, oldest first."""
+
+        def select() -> list[tuple[str, bytes]]:
+            return self._file.connection.execute(
+                "SELECT id, upload FROM uploads JOIN images USING (uid)"
+                " WHERE phase = ? AND deleting = 0 ORDER BY uploads.rowid",
+                (Phase.PENDING,),
+            ).fetchall()
+
+        return await self._file.run(select)
+
+    async def keep_upload(self, image: Image, id: str, upload: bytes) -> None:
+        """Remember the upload into *image*, or what is new about it, until *image* is over."""
+        await self._file.write(
+            lambda: self._file.connection.execute(
+                "INSERT OR REPLACE INTO uploads (uid, id, upload) VALUES (?, ?, ?)",
+                (image.uid, id, upload),
+            )
+        )
+
     async def _swap(self, image: Image, changed: Image) -> None:
         def update() -> None:
             cursor = self._file.connection.execute(
@@ -167,6 +200,8 @@ class Store:
             )
             if cursor.rowcount != 1:
                 raise Conflict(f"image {image.name} is no longer {image.phase}")
+            if changed.phase in (Phase.READY, Phase.FAILED, Phase.CANCELLED):
+                self._file.connection.execute("DELETE FROM uploads WHERE uid = ?", (image.uid,))
 
         await self._file.write(update)
 

@@ -1,49 +1,83 @@
 """Uploads that go on after a lost connection: what is known of each between two requests.
 
-In memory only: an upload lives as long as its import, and no import outlives the service. Nothing
-is staged; the bytes pass into the import that runs. An upload that is over is remembered for as
-long as a client may be away, so that one which missed the last answer can still ask.
+Nothing is staged: the bytes pass into the import that runs. What was asked for is kept in the
+store, so that a client finds its upload again after a restart of the service, at 0. One that is
+over is remembered for as long as a client may be away: one that missed the last answer can ask.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import msgspec
+import structlog
+
 from importer import config
-from importer.errors import Conflict, NotFound, TooManyUploads, WrongPhase
+from importer.errors import Conflict, ImporterError, NotFound, WrongPhase
+from importer.jobs.allowance import Allowance, Share
 from importer.jobs.images import Images
 from importer.jobs.runner import Job
+from importer.jobs.store import Store
 from importer.model import ImageRequest
-from importer.sources.resumable import Resumable
+from importer.sources import Declared
+from importer.sources.resumable import Absence, Resumable
+
+log = structlog.get_logger()
 
 KEPT = 1000
 """Uploads that are over and remembered, at most."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a client asked for when it began an upload."""
+
+    wanted: ImageRequest
+    size: int | None
+    """Bytes of the whole, if told."""
+
+    metadata: str
+    """``Upload-Metadata`` in its own words."""
+
+    declared: Declared | None = None
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What the store has of an upload."""
+
+    asked: Asked
+    size: int | None
+    client: str
+    is_new: bool
 
 
 @dataclass(slots=True, eq=False)
 class Upload:
     """One upload, and the import that takes its bytes."""
 
+    id: str
     job: Job
     source: Resumable
+    asked: Asked
     is_new: bool
     """The image was made for this upload."""
 
-    asks: tuple[ImageRequest, int | None, str]
-    """What it was made for: the image, the bytes of the whole if told, ``Upload-Metadata``."""
+    share: Share
+    """What its client may have for it."""
 
-    client: str
-    """Address that made it."""
-
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
-    """128 random bits: nobody guesses it."""
+    used: bool = False
+    """Its client has asked for it, so it knows its id."""
 
     over_since: float | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _leash: asyncio.Timeout | None = None
     _newest: object = None
+
+    def expires_in(self) -> float | None:
+        """Return the seconds until it expires if no byte comes; None when it does not any more."""
+        is_over = self.source.is_whole or self.job.done.is_set()
+        return None if is_over else self.source.expires_in
 
     @property
     def untouched(self) -> bool:
@@ -96,38 +130,68 @@ class Upload:
 class Uploads:
     """All resumable uploads of one service."""
 
-    def __init__(self, images: Images, settings: config.Upload) -> None:
+    def __init__(
+        self, images: Images, store: Store, allowance: Allowance, settings: config.Upload
+    ) -> None:
         self._images = images
+        self._store = store
+        self._allowance = allowance
         self._settings = settings
         self._uploads: dict[str, Upload] = {}
 
-    async def create(
-        self, wanted: ImageRequest, size: int | None, metadata: str, client: str
-    ) -> Upload:
+    async def start(self) -> None:
+        """Take up the uploads that the last end of the service interrupted; each stands at 0."""
+        for known, content in await self._store.uploads():
+            kept = msgspec.json.decode(content, type=_Kept)
+            try:
+                share = self._allowance.enter(kept.client, kept.size)
+                await self._begin(known, kept.asked, kept.size, share, kept.is_new)
+            except ImporterError:
+                log.exception("an upload cannot be taken up", image=kept.asked.wanted.name)
+
+    async def create(self, asked: Asked, client: str) -> Upload:
         """Name an image, or take one that waits for its bytes, and begin its import.
 
-        One that was asked for in the same words and has no byte yet is returned as it is: its
-        client did not hear that it was made. Raises TooManyUploads, and what `Images.upload`
-        refuses.
+        One that was asked for in the same words, and not for again since, is one whose client did
+        not hear that it was made: without a byte yet it is returned as it is, with some it makes
+        way. Raises TooManyUploads, and what `Images.upload` refuses.
         """
-        for upload in self._running():
-            if upload.untouched and upload.asks == (wanted, size, metadata):
-                return upload
-        self._refuse_many(client)
-        source = Resumable(size, self._settings.away)
-        job, is_new = await self._images.begin_upload(wanted, source, source.ready)
-        upload = Upload(job, source, is_new, (wanted, size, metadata), client)
-        self._uploads[upload.id] = upload
+        for upload in self.open():
+            if upload.asked == asked and not upload.used:
+                if upload.untouched:
+                    return upload
+                if upload.share.client == client:
+                    await self.end(upload)
+                    break
+        share = self._allowance.enter(client, asked.size)
+        try:
+            if asked.declared:
+                await self._images.refuse_unchecked(asked.wanted)
+            # 128 random bits: nobody guesses it.
+            upload = await self._begin(secrets.token_hex(16), asked, asked.size, share)
+        except BaseException:
+            share.leave()
+            raise
+        await self._keep(upload)
         return upload
+
+    async def tell_size(self, upload: Upload, size: int) -> None:
+        """Say how many bytes *upload* has in all. Raises Conflict, TooManyUploads."""
+        is_news = upload.source.size is None
+        upload.source.refuse_end(size)
+        upload.share.grow(size)
+        if is_news:
+            await self._keep(upload, size)
+        upload.source.end_at(size)
 
     def find(self, id: str) -> Upload:
         """Return an upload. Raises NotFound."""
         self._forget_old()
         if id not in self._uploads:
             raise NotFound(
-                "no such upload: it ended, its client stayed away too long, or the service was "
-                "started again; begin a new one"
+                "no such upload: it ended, or its client stayed away too long; begin a new one"
             )
+        self._uploads[id].used = True
         return self._uploads[id]
 
     async def end(self, upload: Upload) -> None:
@@ -141,18 +205,25 @@ class Uploads:
             if upload.is_new:
                 await self._images.delete(image.namespace, image.name)
 
-    def _refuse_many(self, client: str) -> None:
-        has = sum(upload.client == client for upload in self._running())
-        most = self._settings.per_client
-        if most and has >= most:
-            raise TooManyUploads(
-                f"{has} uploads from {client} are open, [upload] per_client allows {most}; "
-                "finish some of them first"
-            )
+    async def _begin(
+        self, id: str, asked: Asked, size: int | None, share: Share, was_new: bool = False
+    ) -> Upload:
+        absence = Absence(self._settings.away, self._settings.expires)
+        source = Resumable(size, absence, asked.declared)
+        job, is_new = await self._images.begin_upload(asked.wanted, source, source.ready)
+        upload = self._uploads[id] = Upload(id, job, source, asked, is_new or was_new, share)
+        if job.task:
+            job.task.add_done_callback(lambda _: share.leave())
+        return upload
 
-    def _running(self) -> Iterator[Upload]:
+    async def _keep(self, upload: Upload, size: int | None = None) -> None:
+        kept = _Kept(upload.asked, size or upload.source.size, upload.share.client, upload.is_new)
+        await self._store.keep_upload(upload.job.image, upload.id, msgspec.json.encode(kept))
+
+    def open(self) -> list[Upload]:
+        """Return the uploads that are not over."""
         self._forget_old()
-        return (upload for upload in self._uploads.values() if not upload.job.done.is_set())
+        return [upload for upload in self._uploads.values() if not upload.job.done.is_set()]
 
     def _forget_old(self) -> None:
         at = asyncio.get_running_loop().time()
@@ -160,7 +231,7 @@ class Uploads:
         for upload in over:
             upload.over_since = upload.over_since or at
         for place, upload in enumerate(reversed(over)):
-            if place >= KEPT or at - (upload.over_since or at) > self._settings.away:
+            if place >= KEPT or at - (upload.over_since or at) > self._settings.expires:
                 del self._uploads[upload.id]
 
 

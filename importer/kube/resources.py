@@ -64,6 +64,9 @@ CDI_CONFIGS = Resource(*_CDI, "cdiconfigs", "CDIConfig", "CDI", namespaced=False
 UPLOAD_TOKEN_REQUESTS = Resource(
     "upload.cdi.kubevirt.io", "v1beta1", "uploadtokenrequests", "UploadTokenRequest", "CDI"
 )
+VM_IMAGES = Resource(
+    "harvesterhci.io", "v1beta1", "virtualmachineimages", "VirtualMachineImage", "Harvester"
+)
 TOKEN_REVIEWS = Resource(
     "authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False
 )

@@ -8,6 +8,7 @@ form is possible.
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -138,6 +139,9 @@ def road(
         subject = replace(subject, unfit=_TABLES)
     if once and subject.format is Format.QCOW2 and not reach.shuffled:
         reach = replace(reach, shuffled=_ONCE)
+    if accepts.made and not (reach.shuffled and subject.format.is_raw):
+        with suppress(UnsupportedImage):
+            return Road(choose(subject, reach, accepts, rates), False, subject, reach)
     choice, spools = choose_spool(subject, reach, accepts, rates)
     return Road(choice, spools or bool(reach.shuffled and subject.format.is_raw), subject, reach)
 

@@ -9,7 +9,7 @@ def why_not(case: Case, wire: Wire) -> str | None:
     if (stored := case.stored(wire)) not in case.accepts.stores:
         return f"the storage class cannot store {stored}"
     known = case.subject.virtual_size is not None or case.reach.here or case.reach.spooled
-    if not known and not case.on_the_way:
+    if not (known or case.on_the_way or (case.accepts.made and wire == "as-is")):
         return "the virtual size is not known before the last byte"
     if wire == "as-is":
         return _why_not_as_is(case)

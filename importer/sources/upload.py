@@ -1,6 +1,7 @@
 """An image that comes in a request body. It can be read once: whoever sends it sends it again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
@@ -12,6 +13,62 @@ from importer.stream.pipe import Chunks
 from importer.units import CHUNK, MiB
 
 _CONTINUED = web.RequestKey("continued", bool)
+
+
+async def _freely(at: int, size: int) -> None:
+    """Let the next bytes come at once."""
+
+
+class Flow:
+    """How the bytes of one request may come: no silence, not too slowly, not too fast."""
+
+    def __init__(
+        self,
+        stall: float,
+        least_rate: int = 0,
+        passed: Callable[[int, int], Awaitable[None]] = _freely,
+        at: int = 0,
+    ) -> None:
+        self.stall = stall
+        """Seconds without a byte that are borne."""
+
+        self._least_rate = least_rate
+        self._passed = passed
+        self._at = at
+        self._since = 0.0
+        self._waited = 0.0
+        self._came = 0
+
+    def waits(self) -> None:
+        """Begin to wait for bytes."""
+        self._since = asyncio.get_running_loop().time()
+
+    def came(self, size: int) -> None:
+        """Count *size* bytes that were waited for, and wait on. Raises UploadIncomplete.
+
+        Only the waiting counts, not what the target takes: so a slow target is no slow client.
+        """
+        now = asyncio.get_running_loop().time()
+        self._waited += now - self._since
+        self._since = now
+        self._came += size
+        if self._waited < self.stall:
+            return
+        if size and self._came < self._least_rate * self._waited:
+            raise UploadIncomplete(
+                f"{self._came} bytes came in {self._waited:.0f} s, [upload] least_rate asks for "
+                f"{self._least_rate} a second"
+            )
+        self._waited, self._came = 0.0, 0
+
+    async def passed(self, size: int) -> None:
+        """Return when more may come after these *size* bytes. Raises TooManyUploads."""
+        self._at += size
+        await self._passed(self._at, size)
+
+
+FLOW = web.RequestKey("flow", Flow)
+"""How the body of a request may come, where its route counts uploads."""
 
 
 class Body:
@@ -28,7 +85,7 @@ class Body:
         self._request = request
         self._content = content
         self._size = size
-        self._stall = stall
+        self._flow = request.get(FLOW) or Flow(stall)
         self._declared = declared
 
     @property
@@ -51,7 +108,8 @@ class Body:
                 chunk = await self._next()
             except TimeoutError as exc:
                 raise UploadIncomplete(
-                    f"the client sent nothing for {self._stall:g} s after {size} bytes; send again"
+                    f"the client sent nothing for {self._flow.stall:g} s after {size} bytes; "
+                    "send the file again"
                 ) from exc
             except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
                 raise UploadIncomplete(
@@ -61,17 +119,21 @@ class Body:
             if not chunk:
                 return
             size += len(chunk)
+            await self._flow.passed(len(chunk))
             yield chunk
 
     async def _next(self) -> bytes:
         """Return about CHUNK bytes, fewer only at the end."""
         parts: list[bytes] = []
         missing, loop = CHUNK, asyncio.get_running_loop()
-        async with asyncio.timeout(self._stall) as patience:
+        stall = self._flow.stall
+        self._flow.waits()
+        async with asyncio.timeout(stall) as patience:
             while missing > 0 and (part := await self._part()):
                 parts.append(part)
                 missing -= len(part)
-                patience.reschedule(loop.time() + self._stall)
+                self._flow.came(len(part))
+                patience.reschedule(loop.time() + stall)
         return b"".join(parts)
 
     async def _part(self) -> bytes:

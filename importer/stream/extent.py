@@ -62,6 +62,15 @@ async def located(extents: Extents) -> Layout:
             offset += extent.length
 
 
+async def after(extents: Extents, size: int) -> Extents:
+    """Yield *extents* without their first *size* bytes."""
+    async with aclosing(extents):
+        async for extent in extents:
+            if size < extent.length:
+                yield _end(extent, size) if size else extent
+            size = max(size - extent.length, 0)
+
+
 async def peeked(extents: Extents, size: int) -> tuple[bytes, Extents]:
     """Return the first *size* bytes of *extents*, fewer if there are no more, and all of them."""
     taken: list[Extent] = []
@@ -86,6 +95,10 @@ async def _chained(taken: list[Extent], rest: Extents) -> Extents:
             yield extent
         async for extent in rest:
             yield extent
+
+
+def _end(extent: Extent, start: int) -> Extent:
+    return Data(extent.data[start:]) if isinstance(extent, Data) else Zero(extent.length - start)
 
 
 def _start(extent: Extent, size: int) -> bytes:

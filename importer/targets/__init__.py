@@ -55,6 +55,10 @@ class Accepts:
     libqcow: bool = False
     """It reads qcow2 files with libqcow, which knows less of the format than QEMU does."""
 
+    made: bool = False
+    """The object is there already and waits for its bytes: a form that can be sent at once is
+    taken before all that need the service's own disk, and its size was somebody else's affair."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:

@@ -10,6 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -71,6 +72,9 @@ class Sending:
         self._silence = silence
         self._answer = answer
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self.asked = asyncio.Event()
+        """Set when the body is wanted: at once, or, with ``Expect``, when the server says so."""
+
         self._post = asyncio.create_task(self._posted(url, headers, tls))
 
     @property
@@ -116,26 +120,11 @@ class Sending:
     async def _posted(
         self, url: URL, headers: Mapping[str, str], tls: ssl.SSLContext | None
     ) -> Answer:
-        try:
-            async with (
-                _session(self._answer) as session,
-                session.post(
-                    url,
-                    data=self._body(),
-                    headers=headers,
-                    ssl=tls or True,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                return await _answer(response)
-        except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as exc:
-            raise TargetError(f"{self._to}: {exc}") from exc
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            raise TargetUnavailable(
-                f"{self._to}: {one_line(str(exc)) if str(exc) else type(exc).__name__}"
-            ) from exc
+        async with _named(self._to), _session(self._answer) as session:
+            return await _said(session, "POST", url, headers, tls, self._body())
 
     async def _body(self) -> AsyncIterator[bytes]:
+        self.asked.set()
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
@@ -160,6 +149,41 @@ def sending(
     take nothing. *answer*: seconds from the last byte to its answer.
     """
     return Sending(to, url, headers, silence, tls, answer)
+
+
+async def asked(
+    to: str, method: str, url: URL, headers: Mapping[str, str], tls: ssl.SSLContext | None
+) -> Answer:
+    """Return the answer to a request without a body. Raises TargetUnavailable, TargetError."""
+    async with _named(to), _session(60.0) as session:
+        return await _said(session, method, url, headers, tls, None)
+
+
+@asynccontextmanager
+async def _named(to: str) -> AsyncIterator[None]:
+    """Let what the library raises be an error about *to*."""
+    try:
+        yield
+    except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as exc:
+        raise TargetError(f"{to}: {exc}") from exc
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        raise TargetUnavailable(
+            f"{to}: {one_line(str(exc)) if str(exc) else type(exc).__name__}"
+        ) from exc
+
+
+async def _said(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    headers: Mapping[str, str],
+    tls: ssl.SSLContext | None,
+    body: AsyncIterator[bytes] | None,
+) -> Answer:
+    async with session.request(
+        method, url, data=body, headers=headers, ssl=tls or True, allow_redirects=False
+    ) as response:
+        return await _answer(response)
 
 
 def _session(answer: float) -> aiohttp.ClientSession:

@@ -40,13 +40,18 @@ export function problemIn(text, status) {
   return { slug: "unexpected-answer", side: "internal", retryable: false, message };
 }
 
-async function ask(method, path, body) {
+function ask(method, path, body, signal) {
+  return send(method, path, body && JSON.stringify(body), body && "application/json", signal);
+}
+
+async function send(method, path, body, type, signal) {
   const headers = authorization();
-  if (body) headers["Content-Type"] = "application/json";
+  if (type) headers["Content-Type"] = type;
   let response;
   try {
-    response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  } catch {
+    response = await fetch(path, { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new ApiError(UNREACHABLE, 0);
   }
   const text = await response.text();
@@ -54,7 +59,16 @@ async function ask(method, path, body) {
   return text ? JSON.parse(text) : null;
 }
 
+/** What a file is whose first and last bytes are `ends`: {format, virtualSize, size, compression}. */
+export async function inspectEnds(ends, size, tail) {
+  const path = `/v1/inspect?${new URLSearchParams({ size, tail })}`;
+  return send("POST", path, ends, "application/octet-stream");
+}
+
+export const inspect = (source, signal) => ask("POST", "/v1/inspect", { source }, signal);
+export const plan = (request, signal) => ask("POST", "/v1/plan", request, signal);
 export const storageClasses = async () => (await ask("GET", "/v1/storageclasses")).items;
+export const copies = () => ask("GET", "/v1/copies");
 export const create = (request) => ask("POST", "/v1/images", request);
 export const cancel = (image) => ask("POST", address(image, "/cancel"));
 export const retry = (image) => ask("POST", address(image, "/retry"));

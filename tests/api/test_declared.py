@@ -1,5 +1,6 @@
-"""`PUT /v1/images/{name}/content` with the disk in another form than the user's file has."""
+"""A disk that is sent in another form than the user's file has: in one request, and over tus."""
 
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from importer.units import MiB
 from tests import images
 from tests.servers.running import Client, config, running
+from tests.servers.tus import Tus
 
 FRAME = {"wire": "raw+zstd", "fileFormat": "raw", "fileSize": str(8 * MiB)}
 
@@ -43,6 +45,7 @@ def frame(path: Path) -> bytes:
         ({**FRAME, "wire": "raw"}, "wire='raw'"),
         ({**FRAME, "fileFormat": "floppy"}, "fileFormat='floppy'"),
         ({**FRAME, "fileSize": "-1"}, "fileSize='-1'"),
+        ({"target": "[]"}, "no JSON object"),
     ],
 )
 async def test_refused_parameters(client: Client, query: dict[str, str], named: str) -> None:
@@ -50,6 +53,9 @@ async def test_refused_parameters(client: Client, query: dict[str, str], named: 
     status, answer = await client.put("disk", b"x" * MiB, **query)
     assert (status, answer["error"]["slug"]) == (400, "bad-request")
     assert named in answer["error"]["message"]
+    begun = await Tus(client).create("disk", MiB, **query)
+    assert begun.status == 400
+    assert named.partition("=")[0] in json.loads(begun.body)["error"]["message"]
     assert await client.names() == {}
 
 
@@ -72,6 +78,21 @@ async def test_status_is_of_the_file(client: Client, disk: Path) -> None:
     assert (told["format"], told["size"], told["virtualSize"]) == ("qcow2", 12345, 8 * MiB)
     assert (told["compression"], told["plan"]["wire"]) == (None, "raw+zstd")
     assert told["checksums"] == {"sha1": "ab" * 20}
+    assert (client.data / "images/disk.raw").read_bytes() == disk.read_bytes()
+
+
+async def test_tus_tells_the_same(client: Client, disk: Path) -> None:
+    """Upload-Metadata says what the query does; how long the form is may be told at its end."""
+    checksum, body = "sha1:" + "AB" * 20, frame(disk)
+    told = FRAME | {"fileFormat": "qcow2", "fileSize": "12345", "checksum": checksum}
+    tus = Tus(client)
+    path = await tus.begun("disk", None, **told, format="raw", target="{}")
+    assert (await tus.patch(path, 0, body)).offset == len(body)
+    ended = await tus.patch(path, len(body), None, Upload_Length=str(len(body)))
+    assert ended.status == 204
+    told = (await client.until("disk", "Ready"))["status"]
+    assert (told["format"], told["size"], told["virtualSize"]) == ("qcow2", 12345, 8 * MiB)
+    assert (told["plan"]["wire"], told["checksums"]) == ("raw+zstd", {"sha1": "ab" * 20})
     assert (client.data / "images/disk.raw").read_bytes() == disk.read_bytes()
 
 
@@ -113,4 +134,5 @@ async def test_waiting_image_has_a_checksum(client: Client, disk: Path) -> None:
     status, answer = await client.put("disk", frame(disk), **FRAME)
     assert (status, answer["error"]["side"]) == (400, "caller")
     assert "checksum" in answer["error"]["message"]
+    assert (await Tus(client).create("disk", None, **FRAME)).status == 400
     assert (await client.names())["disk"] != "Ready"

@@ -27,7 +27,7 @@ async def test_every_route_is_described(client: Client) -> None:
         (route.method, route.resource.canonical)
         for route in client.service.app.router.routes()
         if route.resource and not route.resource.canonical.startswith(("/static", "/favicon"))
-        if route.resource.canonical != "/"
+        if route.resource.canonical != "/" and route.method != "*"  # only another way to the rest
     }
     written = {
         (method.upper(), path)

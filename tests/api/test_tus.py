@@ -1,4 +1,7 @@
-"""Every MUST of tus 1.0.0 (https://tus.io/protocols/resumable-upload): core and five extensions."""
+"""tus 1.0.0 (https://tus.io/protocols/resumable-upload): core and five extensions.
+
+``test_tus_musts.py`` says which test is for which sentence of its text.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -168,6 +171,45 @@ async def test_the_method_that_is_meant_counts(tus: Tus, disk: bytes) -> None:
         assert (await tus.ask("POST", path, X_HTTP_Method_Override=meant)).status == 400
 
 
+async def test_the_method_that_was_used_does_not_count(tus: Tus, disk: bytes) -> None:
+    """Any method carries any other, at an upload and where uploads are made."""
+    says: dict[str, Any] = {"Content_Type": MEDIA, "Upload_Offset": "0"}
+    wants = {"Upload_Length": str(SIZE), "Upload_Metadata": metadata(name="disk")}
+    made = await tus.ask("PUT", "/v1/uploads", X_HTTP_Method_Override="POST", **wants)
+    assert made.status == 201
+    path = "/v1/" + made.headers["Location"]
+    assert (await tus.ask("GET", path, X_HTTP_Method_Override="HEAD")).offset == 0
+    sent = await tus.ask("PUT", path, disk[:1000], X_HTTP_Method_Override="patch", **says)
+    assert (sent.status, sent.offset) == (204, 1000)
+    for method in ("POST", "GET", "HEAD"):
+        told = await tus.ask(method, "/v1/uploads", X_HTTP_Method_Override="OPTIONS")
+        assert (told.status, told.headers["Tus-Version"]) == (204, "1.0.0")
+    wants["Upload_Metadata"] = metadata(name="other")
+    for meant in ("PATCH", "GET", "DELETE"):
+        refused = await tus.ask("POST", "/v1/uploads", X_HTTP_Method_Override=meant, **wants)
+        assert refused.status == 400
+    for method in ("GET", "PUT"):
+        for place in (path, "/v1/uploads"):
+            assert (await tus.ask(method, place)).status == 405
+    assert (await tus.ask("OPTIONS", path, X_HTTP_Method_Override="DELETE")).status == 204
+    assert await tus.client.names() == {}
+
+
+@pytest.mark.parametrize("header", ["Upload-Concat", "Upload-Checksum"])
+async def test_what_is_not_offered_is_not_passed_over(tus: Tus, disk: bytes, header: str) -> None:
+    """A part is not taken for a whole file, nor a checksum for one that was compared."""
+    path = await tus.begun("disk", SIZE)
+    says = {header.replace("-", "_"): "partial" if header == "Upload-Concat" else "sha1 x"}
+    wants = {"Upload_Length": str(SIZE), "Upload_Metadata": metadata(name="other")}
+    refused = [
+        await tus.patch(path, 0, disk, **says),
+        await tus.ask("POST", "/v1/uploads", **wants, **says),
+    ]
+    assert {answer.status for answer in refused} == {400}
+    assert (await tus.head(path)).offset == 0
+    assert list(await tus.client.names()) == ["disk"]
+
+
 async def test_creation(tus: Tus) -> None:
     """201 with Location and Upload-Expires; HEAD gives the metadata back as it was sent."""
     says = metadata(filename="My Disk.qcow2.xz", relativePath="") + ",is_confidential"
@@ -180,13 +222,24 @@ async def test_creation(tus: Tus) -> None:
 
 
 async def test_a_creation_whose_answer_was_lost(tus: Tus, disk: bytes) -> None:
-    """Asked for again in the same words it is the same upload, until a byte of it has come."""
+    """Asked for again in the same words it is the same upload, until its client has used it."""
     path = await tus.begun("disk", SIZE)
     assert await tus.begun("disk", SIZE) == path
     assert (await tus.create("disk", SIZE - 1)).status == 409
     assert (await tus.create("disk", SIZE, filename="other")).status == 409
     assert (await tus.patch(path, 0, disk[:1])).status == 204
     assert (await tus.create("disk", SIZE)).status == 409
+
+
+async def test_a_creation_with_bytes_whose_answer_was_lost(tus: Tus, disk: bytes) -> None:
+    """Asked for again in the same words it begins anew; nobody can go on with the first."""
+    first = await tus.create("disk", SIZE, disk[:1000])
+    again = await tus.create("disk", SIZE, disk[:2000])
+    assert (again.status, again.offset) == (201, 2000)
+    lost, path = ("/v1/" + answer.headers["Location"] for answer in (first, again))
+    assert (await tus.head(lost)).status == 404
+    assert (await tus.patch(path, 2000, disk[2000:])).offset == SIZE
+    assert (await tus.client.until("disk"))["status"]["phase"] == "Ready"
 
 
 @pytest.mark.parametrize(
@@ -273,13 +326,15 @@ async def test_creation_defer_length(tus: Tus, disk: bytes, told: str) -> None:
 
 
 async def test_expiration(tus: Tus, disk: bytes) -> None:
-    """Every PATCH of an upload that will expire says when, as a date of HTTP in the future."""
+    """Every answer to a PATCH of an upload that will expire says when, refusals too."""
     path = await tus.begun("disk", SIZE)
-    for at in (0, 1000):
-        answer = await tus.patch(path, at, disk[at : at + 1000])
+    for at, offset, status in ((0, 0, 204), (1000, 1000, 204), (2000, 5, 409), (2000, 2000, 204)):
+        answer = await tus.patch(path, offset, disk[at : at + 1000])
+        assert answer.status == status
         assert answer.headers["Upload-Expires"].endswith(" GMT")
         assert parsedate_to_datetime(answer.headers["Upload-Expires"]) > datetime.now(UTC)
-    assert "Upload-Expires" not in (await tus.patch(path, 2000, disk[2000:])).headers
+    assert "Upload-Expires" not in (await tus.patch(path, 3000, disk[3000:])).headers
+    assert "Upload-Expires" not in (await tus.head(path)).headers
 
 
 async def test_termination(tus: Tus, disk: bytes) -> None:

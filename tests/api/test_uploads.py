@@ -1,6 +1,7 @@
 """Resumable uploads: bytes that come in many requests, from whoever has them, and one image."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,7 +16,8 @@ from importer.jobs.uploads import Upload
 from tests import images
 from tests.servers.gated import gated
 from tests.servers.running import Client, config, running, until
-from tests.servers.tus import Tus
+from tests.servers.tus import Tus, metadata
+from tests.targets.longhorn import skip
 
 MiB = 1 << 20
 
@@ -97,9 +99,9 @@ async def test_an_image_that_is_no_good_is_told(client: Client) -> None:
     assert client.files() == []
 
 
-async def test_a_client_that_stays_away_has_failed(tmp_path: Path, disk: bytes) -> None:
-    """After [upload] away seconds only the image's record is left, and a new one may come."""
-    async with running(config(tmp_path / "data", upload={"away": 0.3})) as client:
+async def test_an_abandoned_upload_expires(tmp_path: Path, disk: bytes) -> None:
+    """After [upload] expires only the image's record is left, and a new one may come."""
+    async with running(config(tmp_path / "data", upload={"expires": 0.3})) as client:
         tus = Tus(client)
         await tus.create("disk", len(disk), disk[: 2 * MiB])
         image = await client.until("disk", "Failed")
@@ -113,6 +115,26 @@ async def test_a_client_that_stays_away_has_failed(tmp_path: Path, disk: bytes) 
     async with running(config(tmp_path / "data")) as client:
         tus = Tus(client)
         path = await tus.begun("disk", len(disk))
+        assert (await tus.patch(path, 0, disk)).status == 204
+        assert await made(client) == disk
+
+
+async def test_a_client_that_stays_away_sends_again(tmp_path: Path, disk: bytes) -> None:
+    """After [upload] away nothing is held for it; it is no error, and costs none of its tries."""
+    async with running(config(tmp_path / "data")) as client:
+        tus = Tus(client)
+        body = {"name": "disk", "spec": {"source": {"type": "upload"}, "retries": 0}}
+        await client.ask("POST", "/v1/images", json=body)
+        path = await tus.begun("disk", len(disk))
+        for absence in range(3):
+            assert (await tus.patch(path, 0, disk[: 2 * MiB])).offset == 2 * MiB
+            await waits(client, path)
+            skip(300)
+            image = await client.until("disk", "Pending")
+            assert image["status"]["attempt"] == absence + 1
+            assert image["status"]["error"]["slug"] == "client-away"
+            assert client.files() == []
+            assert (await tus.head(path)).offset == 0
         assert (await tus.patch(path, 0, disk)).status == 204
         assert await made(client) == disk
 
@@ -133,7 +155,7 @@ async def test_a_cancelled_image_ends_its_upload(client: Client, disk: bytes) ->
 
 
 async def test_a_service_that_stops_says_so(tmp_path: Path, disk: bytes) -> None:
-    """A PATCH amid a stop gets 503; after the start the upload is unknown and can begin anew."""
+    """A PATCH amid a stop gets 503; after the start the upload stands at 0 and is sent again."""
     settings = config(tmp_path / "data")
     async with running(settings) as client:
         tus, gate = Tus(client), asyncio.Event()
@@ -143,19 +165,24 @@ async def test_a_service_that_stops_says_so(tmp_path: Path, disk: bytes) -> None
             await gate.wait()
             yield disk[MiB:]
 
-        path = await tus.begun("disk", len(disk))
-        sending = asyncio.create_task(tus.patch(path, 0, slow()))
+        path = await tus.begun("disk", None, checksum=sha256(disk))
+        sending = asyncio.create_task(tus.patch(path, 0, slow(), Upload_Length=str(len(disk))))
         upload = uploads(client, path)
         await until(lambda: upload.source.offset == MiB)
         await client.service.runner.stop()
         gate.set()
         assert (await sending).status == 503
+    for _ in range(2):  # the second finds what the first left as it was
+        async with running(settings) as client:
+            answer = await Tus(client).head(path)
+            assert (answer.status, answer.offset) == (200, 0)
+            assert answer.headers["Upload-Length"] == str(len(disk))
+            assert answer.headers["Upload-Metadata"] == metadata(name="disk", checksum=sha256(disk))
     async with running(settings) as client:
-        tus = Tus(client)
-        assert (await tus.head(path)).status == 404
-        again = await tus.begun("disk", len(disk))
-        assert (await tus.patch(again, 0, disk)).status == 204
+        assert (await Tus(client).patch(path, 0, disk)).status == 204
         assert await made(client) == disk
+    async with running(settings) as client:
+        assert (await Tus(client).head(path)).status == 404
 
 
 async def test_a_target_that_breaks_sets_the_offset_back(tmp_path: Path, disk: bytes) -> None:
@@ -191,6 +218,31 @@ async def test_an_upload_without_a_byte_holds_no_worker(tmp_path: Path, disk: by
         assert await made(client, "second") == disk
 
 
+async def test_an_upload_whose_client_is_away_lends_its_worker(tmp_path: Path, disk: bytes) -> None:
+    """With one worker, others are imported meanwhile; it goes on before those that wait."""
+    settings = config(tmp_path / "data", jobs={"workers": 1}, upload={"rest": 0.05})
+    async with running(settings) as client:
+        tus = Tus(client)
+        first = await tus.begun("first", len(disk))
+        assert (await tus.patch(first, 0, disk[: 2 * MiB])).status == 204
+        await client.put("other", disk)
+        assert await made(client, "other") == disk
+        image = await client.image("first")
+        assert image["status"]["doing"] == "waiting for the client to go on"
+
+        second = await tus.begun("second", len(disk))
+        assert (await tus.patch(second, 0, disk[: 2 * MiB])).status == 204  # has the worker now
+        going_on = asyncio.create_task(tus.patch(first, 2 * MiB, disk[2 * MiB :]))
+        third = asyncio.create_task(client.put("third", disk))
+        await until(lambda: client.service.runner.waiting == 2 or going_on.done())
+        assert (await tus.patch(second, 2 * MiB, disk[2 * MiB :])).status == 204
+        assert (await going_on).status == 204
+        assert (await third)[0] == 200
+        for name in ("first", "second", "third"):
+            assert await made(client, name) == disk
+            assert (await client.image(name))["status"]["attempt"] == 1
+
+
 @dataclass
 class Breaking:
     """Breaks the first write after its first chunk."""
@@ -215,6 +267,16 @@ def upload_is_forgotten(client: Client, path: str) -> bool:
     except NotFound:
         return True
     return False
+
+
+async def waits(client: Client, path: str) -> None:
+    """Wait until the import waits for the client of the upload at *path*."""
+    upload = uploads(client, path)
+    await until(lambda: upload.source.waits)
+
+
+def sha256(disk: bytes) -> str:
+    return "sha256:" + hashlib.sha256(disk).hexdigest()
 
 
 async def made(client: Client, name: str = "disk") -> bytes:

@@ -155,8 +155,8 @@ async def test_interrupted_import_is_cancelled(service: Client, disk: Path) -> N
     assert (await service.names())["one"] == "Cancelled"
 
 
-async def test_interrupted_upload_is_cancelled(service: Client, tmp_path: Path) -> None:
-    """Ctrl-C in an upload's middle leaves nothing on the service, and no traceback."""
+async def test_interrupted_upload_is_held(service: Client, tmp_path: Path) -> None:
+    """Ctrl-C in an upload's middle leaves it as it stands, says so, and leaves no traceback."""
     disk = images.raw(tmp_path / "large.raw", 32 * GiB)
     where = ("--server", service.base, "--data", str(service.data))
     async with terminal("upload", str(disk), "--as-is", *where) as ran:
@@ -165,8 +165,11 @@ async def test_interrupted_upload_is_cancelled(service: Client, tmp_path: Path) 
         ran.process.send_signal(signal.SIGINT)
         assert await ran.process.wait() == 130
         await ran.until("interrupted")
-        assert "large is cancelled" in ran.text
+        assert "large: stopped at " in ran.text
+        assert "`importer cancel large` gives it up" in ran.text
         assert "Traceback" not in ran.text
+    assert (await service.image("large"))["status"]["phase"] == "Transferring"
+    assert (await command(service, "cancel", "large")).out == "large is Cancelled\n"
     assert service.files() == []
 
 

@@ -10,6 +10,8 @@ import pytest
 from importer.cli.access import Access
 from importer.cli.body import LocalFile
 from importer.cli.client import Client
+from importer.cli.progress import Nothing
+from importer.cli.sending import Sending
 from importer.errors import SourceTruncated
 from importer.units import MiB
 from tests.cli.command import importer, start
@@ -76,15 +78,17 @@ async def test_file_shrinks_while_it_is_sent(disk: Path) -> None:
         file = LocalFile(disk, lambda _: None)
         os.truncate(disk, 3 * MiB)
         async with Client(Access(server=address, token="any")) as client:
+            sending = Sending(client, "disk", file, {}, Nothing(), lambda: None)
             with pytest.raises(SourceTruncated, match=r"shrunk to 3145728 bytes from 67108864"):
-                await client.upload("disk", file, {})
+                await sending.run()
+            await sending.close()
 
 
-async def test_second_interrupt_leaves_at_once(disk: Path) -> None:
+async def test_second_interrupt_leaves_at_once() -> None:
     """While a service does not answer the cancel, a second Ctrl-C leaves, with 130 as well."""
     api = FakeApi(deaf=True, events=[image("disk", "Transferring")])
     async with serving(api) as address:
-        process = await start("upload", str(disk), "--server", address)
+        process = await start("import", "http://web.example/disk.raw", "--server", address)
         await api.begun.wait()
         process.send_signal(signal.SIGINT)
         await api.cancelled.wait()

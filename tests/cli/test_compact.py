@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.cli.checking import checking
+from importer.cli.checking import Checking
 from importer.cli.compact import Compact, Disk, form, look
 from importer.cli.plan import built_in
 from importer.errors import (
@@ -268,9 +268,10 @@ async def test_pace_of_the_checksum(tmp_path: Path) -> None:
     """Whoever waits for a share of the hash gets no less; more than all of it keeps nobody."""
     path = images.raw(tmp_path / "disk.raw", 64 * MiB)
     digest = hashlib.sha1(path.read_bytes()).hexdigest()
-    async with checking(path, f"sha1:{digest}") as check:
-        for share in (0.0, 0.25, 0.5, 1.0):
-            await check.reach(share)
-            assert check.done >= share * path.stat().st_size
-        await check.passed()
-        await check.reach(2.0)
+    check = Checking(path, f"sha1:{digest}")
+    for share in (0.0, 0.25, 0.5, 1.0):
+        await check.reach(share)
+        assert check.done >= share * path.stat().st_size
+    await check.passed()
+    await check.reach(2.0)
+    await check.stop()

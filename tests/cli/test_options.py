@@ -2,7 +2,7 @@
 
 import pytest
 
-from importer.cli.options import rate_of, target_of
+from importer.cli.options import bytes_of, target_of
 from importer.errors import CallerError
 
 
@@ -11,14 +11,14 @@ from importer.errors import CallerError
 )
 def test_rates_are_read_as_curl_reads_them(text: str, rate: int) -> None:
     """K, M and G are of 1024."""
-    assert rate_of(text) == rate
+    assert bytes_of(text, "--limit-rate") == rate
 
 
 @pytest.mark.parametrize("text", ["", "0", "0K", "-1", "1.5M", "10MB/s", "K", "9" * 13, "1\n"])
 def test_what_is_no_rate_is_refused(text: str) -> None:
     """Nothing is taken for no limit."""
     with pytest.raises(CallerError, match="limit-rate"):
-        rate_of(text)
+        bytes_of(text, "--limit-rate")
 
 
 def test_target_options_are_json_or_text() -> None:

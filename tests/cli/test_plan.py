@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from importer.cli.access import Access
+from importer.cli.batch import upload_files
 from importer.cli.client import Client as CliClient
 from importer.cli.commands import _inspected
-from importer.cli.images import Wanted, upload_file
 from importer.cli.plan import plan_file
 from importer.cli.session import Session
+from importer.cli.upload import Order, Wanted
 from importer.model import PlanReport, WantedFormat
 from importer.units import MiB
 from tests import images
@@ -49,7 +50,7 @@ async def upload(service: Client, path: Path, wanted: WantedFormat | None) -> An
     """Do what ``importer upload`` does with *path*, and return its image."""
     async with CliClient(Access(service.base, data=service.data)) as client:
         session = Session(client, as_json=False, namespace=None)
-        await upload_file(session, path, "disk", Wanted(format=wanted), as_is=False)
+        await upload_files(session, [Order(path, "disk", Wanted(format=wanted))])
     return await service.image("disk")
 
 

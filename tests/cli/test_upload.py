@@ -13,16 +13,20 @@ from typing import Any
 import pytest
 
 from importer.cli.access import Access
+from importer.cli.batch import upload_files
 from importer.cli.client import Client as CliClient
 from importer.cli.compact import Compact, look
 from importer.cli.exits import Refused
-from importer.cli.images import Wanted, upload_file
+from importer.cli.progress import Nothing
+from importer.cli.sending import Sending
 from importer.cli.session import Session
+from importer.cli.tus import Tus
+from importer.cli.upload import Order, Wanted
 from importer.errors import ChecksumMismatch, CorruptImage, SourceError
 from importer.model import Wire
 from importer.units import MiB, TiB, round_up
 from tests import images
-from tests.cli.command import start
+from tests.cli.command import importer, start
 from tests.cli.terminal import terminal
 from tests.servers.gated import Gate, gated
 from tests.servers.running import Client, config, running, until
@@ -39,7 +43,7 @@ async def upload(service: Client, path: Path, *, as_is: bool = False, **wanted: 
     """Do what ``importer upload`` does with *path*, as ``disk``; *wanted* are options."""
     async with CliClient(Access(service.base, data=service.data)) as client:
         session = Session(client, as_json=False, namespace=None)
-        await upload_file(session, path, "disk", Wanted(**wanted), as_is=as_is)
+        await upload_files(session, [Order(path, "disk", Wanted(**wanted), as_is)])
 
 
 def stored(service: Client, image: Any) -> tuple[Path, str]:
@@ -218,15 +222,20 @@ async def test_file_changes(service: Client, tmp_path: Path, wire: Wire, size: i
             os.utime(path, (1, 1))
 
     body = Compact(disk, wire, None, change)
+    told = {"name": "disk", **body.query, **({"format": wire} if wire == "qcow2" else {})}
     async with CliClient(Access(service.base, data=service.data)) as client:
+        sending = Sending(client, "disk", body, told, Nothing(), lambda: None)
         with pytest.raises(SourceError, match="has changed while it was sent"):
-            await client.upload("disk", body, {"format": wire[:5]} if wire == "qcow2" else {})
+            await sending.run()
+        await sending.close()
+        assert sending.id
+        await Tus(client).end(sending.id)
     await assert_gone(service)
 
 
 @pytest.mark.parametrize("wanted", ["raw", "qcow2"])
 async def test_interrupt(tmp_path: Path, wanted: str) -> None:
-    """Ctrl-C amid a form that the command line makes leaves nothing, and no traceback."""
+    """Ctrl-C amid a form that the command line makes says what goes on, and no traceback."""
     settings, gate = config(tmp_path / "data"), Gate("amid write")
     path = images.raw(tmp_path / "disk.raw", 64 * MiB, 32 * MiB)
     async with running(settings, gated(settings, gate)) as service:
@@ -236,8 +245,17 @@ async def test_interrupt(tmp_path: Path, wanted: str) -> None:
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert process.returncode == 130
-        assert err.decode().splitlines()[-2:] == ["disk is cancelled", "interrupted"]
-        await assert_gone(service)
+        told, last = err.decode().splitlines()[-2:]
+        assert re.fullmatch(
+            r"disk: stopped at \S+ \w+; the same command again goes on, `importer cancel disk` "
+            "gives it up",
+            told,
+        )
+        assert last == "interrupted"
+        assert (await importer("cancel", "disk", *words[4:], "--data", str(service.data))).code == 0
+        gate.opened.set()
+        await service.until("disk", "Cancelled")
+        assert service.files() == []
 
 
 async def test_image_that_waits(service: Client, tmp_path: Path) -> None:
@@ -247,7 +265,7 @@ async def test_image_that_waits(service: Client, tmp_path: Path) -> None:
     await service.ask("POST", "/v1/images", json={"name": "disk", "spec": spec})
     with pytest.raises(ChecksumMismatch):
         await upload(service, path)
-    assert (await service.until("disk"))["status"]["phase"] == "Failed"
+    assert (await service.until("disk"))["status"]["phase"] == "Cancelled"
     await service.ask("DELETE", "/v1/images/disk")
     spec["checksum"] = "md5:" + hashlib.md5(path.read_bytes()).hexdigest()
     await service.ask("POST", "/v1/images", json={"name": "disk", "spec": spec})

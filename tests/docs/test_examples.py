@@ -33,7 +33,9 @@ def examples() -> list[tuple[str, str]]:
         (ticked(heading)[0], command)
         for heading, text in sections(page("api"), "###").items()
         for block in code(text, "sh")
-        for command in re.findall(r"^curl .*?(?=^curl |\Z)", block, re.MULTILINE | re.DOTALL)
+        for command in re.findall(
+            r"^(?:head .* )?curl .*?(?=^curl |\Z)", block, re.MULTILINE | re.DOTALL
+        )
     ]
 
 

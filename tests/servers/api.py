@@ -49,7 +49,7 @@ class FakeApi:
     """Wait with ``100 Continue`` until the body is wanted, as the service does."""
 
     deaf: bool = False
-    """Take an upload's first bytes and no more, and never answer a cancel."""
+    """Take an upload's first bytes and no more, and never answer a request to end it."""
 
     cut_streams: int = 0
     """Streams of events that break off after their first event."""
@@ -59,6 +59,7 @@ class FakeApi:
 
     calls: list[str] = field(default_factory=list)
     received: int = 0
+    size: int = 0
     tokens: set[str] = field(default_factory=set)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,9 +70,12 @@ class FakeApi:
         app = web.Application(client_max_size=1 << 40)
         one = "/v1/images/{name}"
         expect = {"expect_handler": self._expect}
-        app.router.add_put(one + "/content", self._upload, **expect)
+        app.router.add_post("/v1/uploads", self._create)
+        app.router.add_head("/v1/uploads/{id}", self._stands)
+        app.router.add_patch("/v1/uploads/{id}", self._upload, **expect)
         app.router.add_get(one, self._one)
         app.router.add_get("/v1/images", self._list)
+        app.router.add_post("/v1/images", self._import)
         app.router.add_get("/v1/storageclasses", self._classes)
         app.router.add_post(one + "/cancel", self._cancel)
         app.router.add_get(one + "/events", self._events)
@@ -89,6 +93,21 @@ class FakeApi:
         self.calls.append(f"{request.method} {request.path}")
         self.tokens.add(request.headers.get("Authorization", ""))
 
+    async def _import(self, request: web.Request) -> web.Response:
+        self._note(request)
+        self.begun.set()
+        return web.json_response(self.events[0], status=201)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        self._note(request)
+        self.size = int(request.headers["Upload-Length"])
+        return web.Response(status=201, headers={"Location": "uploads/u1"})
+
+    async def _stands(self, request: web.Request) -> web.Response:
+        self._note(request)
+        headers = {"Upload-Offset": str(self.received), "Upload-Length": str(self.size)}
+        return web.Response(headers=headers)
+
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         self._note(request)
         if self.refuse:
@@ -100,7 +119,7 @@ class FakeApi:
             self.begun.set()
             if self.deaf:
                 await self._released.wait()
-        return web.json_response(self.events[-1])
+        return web.Response(status=204, headers={"Upload-Offset": str(self.received)})
 
     async def _refused(self, request: web.Request, refuse: dict[str, Any]) -> web.StreamResponse:
         response = web.json_response({"error": refuse}, status=409)

@@ -104,12 +104,12 @@ class Client:
 
 @asynccontextmanager
 async def running(
-    settings: Config, shelves: Mapping[str, Shelf] | None = None
+    settings: Config, shelves: Mapping[str, Shelf] | None = None, port: int = 0
 ) -> AsyncIterator[Client]:
     """Run the service until the block ends."""
     async with (
         service(settings, shelves) as run,
-        listening(run.app, "127.0.0.1", 0, settings) as base,
+        listening(run.app, "127.0.0.1", port, settings) as base,
         aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {run.token}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_read=30),

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from importer.errors import Conflict, SizeMismatch, UploadIncomplete
-from importer.sources.resumable import Resumable
+from importer.errors import ClientAway, Conflict, SizeMismatch, UploadIncomplete
+from importer.sources.resumable import Absence, Resumable
 
 
 async def turns() -> None:
@@ -17,7 +17,7 @@ async def turns() -> None:
 
 async def test_a_giver_waits_for_its_taker() -> None:
     """Nothing counts before it is taken, and one chunk at most is under way."""
-    upload = Resumable(8, away=60)
+    upload = Resumable(8, Absence(60, 60))
     giving = asyncio.create_task(upload.give(b"abcd"))
     await turns()
     assert (giving.done(), upload.offset) == (False, 0)
@@ -36,7 +36,7 @@ async def test_a_giver_waits_for_its_taker() -> None:
 
 async def test_a_giver_that_is_sent_away_takes_its_bytes_with_it() -> None:
     """They neither count nor reach the image, even when the taker looks in the same moment."""
-    upload = Resumable(4, away=60)
+    upload = Resumable(4, Absence(60, 60))
     async with aclosing((await upload.open()).chunks) as chunks:
         taking = asyncio.create_task(anext(chunks))
         await turns()
@@ -53,7 +53,7 @@ async def test_a_giver_that_is_sent_away_takes_its_bytes_with_it() -> None:
 
 async def test_a_try_that_ends_sets_the_offset_back() -> None:
     """Its giver is told, and the next try gets fresh chunks from the first byte on."""
-    upload = Resumable(6, away=60)
+    upload = Resumable(6, Absence(60, 60))
     async with aclosing((await upload.open()).chunks) as chunks:
         giving = asyncio.create_task(upload.give(b"abc"))
         await anext(chunks)
@@ -75,21 +75,42 @@ async def test_a_try_that_ends_sets_the_offset_back() -> None:
 
 
 async def test_silence_ends_a_try() -> None:
-    """Before the first byte as after it; the message says how far it was."""
-    upload = Resumable(6, away=0.01)
-    with pytest.raises(UploadIncomplete, match="after 0 of 6 bytes"):
-        await upload.ready()
+    """Its client may come back and send from 0, until the upload expires."""
+    upload = Resumable(6, Absence(away=0.01, expires=60))
     async with aclosing((await upload.open()).chunks) as chunks:
         giving = asyncio.create_task(upload.give(b"abc"))
         await anext(chunks)
         await giving
+        with pytest.raises(ClientAway, match="after 3 of 6 bytes"):
+            await anext(chunks)
+    await upload.close()
+    assert upload.offset == 0
+    giving = asyncio.create_task(upload.give(b"abcdef"))
+    await upload.ready()
+    assert [chunk async for chunk in (await upload.open()).chunks] == [b"abcdef"]
+    await giving
+
+
+async def test_an_upload_expires() -> None:
+    """Before the first byte as after it; no other silence is counted into the client's."""
+    upload = Resumable(6, Absence(away=60, expires=0.01))
+    assert upload.expires_in == 0.01
+    with pytest.raises(UploadIncomplete, match="after 0 of 6 bytes"):
+        await upload.ready()
+    assert upload.expires_in == 0
+    async with aclosing((await upload.open()).chunks) as chunks:
+        giving = asyncio.create_task(upload.give(b"abc"))
+        await turns()
+        await anext(chunks)
+        await giving
+        assert upload.expires_in == 0.01  # the target takes its time
         with pytest.raises(UploadIncomplete, match="after 3 of 6 bytes"):
             await anext(chunks)
 
 
 async def test_a_length_is_told_once() -> None:
     """It ends the chunks, cannot be changed, nor be less than what has come."""
-    upload = Resumable(None, away=60)
+    upload = Resumable(None, Absence(60, 60))
     async with aclosing((await upload.open()).chunks) as chunks:
         giving = asyncio.create_task(upload.give(b"abc"))
         await anext(chunks)

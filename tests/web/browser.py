@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from playwright.async_api import (
     Browser,
     ConsoleMessage,
+    Locator,
     Page,
     Request,
     async_playwright,
@@ -127,18 +129,57 @@ class Visit:
         """Note where a request went."""
         self.requests.append(request.url)
 
+    async def go(self, page: str) -> None:
+        """Go to one of the pages by its address, as ``images`` or ``import/url``."""
+        await self.page.evaluate("page => { location.hash = `#/${page}` }", page)
+
     async def choose(self, *files: Path) -> None:
-        """Choose *files* with the picker; their dialog opens."""
+        """Choose *files* on the import page."""
+        await self.go("import")
+        await self.give(self.page.get_by_role("button", name="Choose files"), *files)
+
+    async def give(self, button: Locator, *files: Path) -> None:
+        """Press a *button* that asks for files, and give it *files*."""
         async with self.page.expect_file_chooser() as waiting:
-            await self.page.get_by_role("button", name="Choose files").click()
+            await button.click()
         await (await waiting.value).set_files(list(files))
 
     async def upload(self, file: Path, **fields: str) -> None:
         """Choose a file, fill in *fields* by their labels, and send it."""
         await self.choose(file)
         for label, text in fields.items():
-            await self.page.get_by_label(label.capitalize()).fill(text)
-        await self.page.get_by_role("button", name="Upload", exact=True).click()
+            await self.field(label.capitalize()).fill(text)
+        await self.send()
+
+    def field(self, label: str) -> Locator:
+        """The field of that label, optional or not."""
+        return self.page.get_by_label(re.compile(rf"^{label}( \(optional\))?$"))
+
+    async def send(self) -> None:
+        """Send what is chosen; the list of images follows."""
+        await self.page.get_by_role("button", name=re.compile("^Upload [0-9]+ file")).click()
+        await self.page.get_by_role("heading", name="Images", exact=True).wait_for()
+
+    async def ask(self, url: str, name: str | None = None) -> None:
+        """Import what is at *url*, past the form: as a program would."""
+        spec = {"source": {"type": "url", "url": url}}
+        name = name or url.rpartition("/")[2].partition(".")[0]
+        await self.page.evaluate(
+            """async (request) => {
+                const {create} = await import("/static/api.js");
+                await create(request);
+            }""",
+            {"name": name, "spec": spec},
+        )
+
+    def uploading(self, name: str, state: str | None = None) -> Locator:
+        """The line that tells of an upload, in *state* where one is named."""
+        state = f"[data-state={state}]" if state else ""
+        return self.page.locator(f'[data-upload="{name}"]{state}')
+
+    def row(self, name: str) -> Locator:
+        """The row of an image."""
+        return self.page.locator(f'.image[data-name="{name}"]')
 
     async def slow_down(self, bytes_per_second: int) -> None:
         """Let the network take no more than that."""
@@ -155,7 +196,7 @@ class Visit:
 
     async def state(self, name: str, phase: str) -> str:
         """Wait until the image *name* is in *phase*, and return all that its row says."""
-        row = self.page.locator(f'.image[data-name="{name}"]')
+        row = self.row(name)
         try:
             await row.and_(self.page.locator(f"[data-phase={phase}]")).wait_for()
         except PlaywrightTimeout:

@@ -87,8 +87,26 @@ def qcow2_size(runs: Runs, virtual_size: int) -> int:
     return _layout(runs, virtual_size).clusters * CLUSTER
 
 
-async def qcow2(runs: Runs, extents: Extents, virtual_size: int) -> Chunks:
+def qcow2_at(runs: Runs, virtual_size: int, offset: int) -> tuple[int, int]:
+    """Return where the disk is to be read from, and where in the file what `qcow2` makes of it
+    goes, to have the file from *offset* on. Both are 0 where the tables are needed too.
+    """
+    layout = _layout(runs, virtual_size)
+    missing = offset // CLUSTER - layout.data_start
+    at = offset // CLUSTER * CLUSTER
+    if missing <= 0:
+        return 0, 0
+    for first, end in layout.data:
+        if missing < end - first:
+            return (first + missing) * CLUSTER, at
+        missing -= end - first
+    return virtual_size, at
+
+
+async def qcow2(runs: Runs, extents: Extents, virtual_size: int, start: int = 0) -> Chunks:
     """Yield the qcow2 whose disk of *virtual_size* bytes holds *extents*, as *runs* foretold.
+
+    From a *start* on that `qcow2_at` told, which *extents* begin at, only data comes.
 
     Where *runs* has data, zeros may come. A virtual size that is no multiple of 512 is rounded up
     with zeros, as qemu-img does.
@@ -97,9 +115,9 @@ async def qcow2(runs: Runs, extents: Extents, virtual_size: int) -> Chunks:
     SizeMismatch when *runs* or *extents* are more or fewer bytes, UnsupportedImage above MOST.
     """
     layout = _layout(runs, virtual_size)
-    for chunk in _metadata(layout):
+    for chunk in () if start else _metadata(layout):
         yield chunk
-    async with aclosing(_clusters(extents, layout)) as clusters:
+    async with aclosing(_clusters(extents, layout, start)) as clusters:
         async for chunk in clusters:
             yield chunk
 
@@ -239,11 +257,17 @@ def _split(spans: Iterable[Span]) -> Iterator[Span]:
             first = stop
 
 
-async def _clusters(extents: Extents, layout: _Layout) -> Chunks:
-    """Yield the bytes of all allocated guest clusters, the last one filled with zeros."""
-    spans = ((first * CLUSTER, end * CLUSTER) for first, end in layout.data)
+async def _clusters(extents: Extents, layout: _Layout, position: int) -> Chunks:
+    """Yield the bytes of all allocated guest clusters from *position* on.
+
+    The last one is filled with zeros.
+    """
+    spans = (
+        (max(first * CLUSTER, position), end * CLUSTER)
+        for first, end in layout.data
+        if end * CLUSTER > position
+    )
     first, end = next(spans, _NO_MORE)
-    position = 0
     async for extent in extents:
         start, stop = position, position + extent.length
         if stop > layout.virtual_size:

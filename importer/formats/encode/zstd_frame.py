@@ -10,8 +10,9 @@ the data and 0.003 %, and any zstd decoder reads it. Three choices keep decoders
 """
 
 import struct
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from typing import TypeAlias
 
 from importer.errors import SizeMismatch
 from importer.stream.extent import Data, Extent, Extents, Runs, Zero, merged
@@ -20,6 +21,8 @@ from importer.units import KiB
 
 BLOCK = 128 * KiB
 """Most guest bytes in one block."""
+
+Passed: TypeAlias = Callable[[int], None]
 
 _MAGIC = 0xFD2FB528
 _CONTENT_SIZE_OF_8_BYTES = 3 << 6  # section 3.1.1.1.1; no other bit: no checksum, no dictionary
@@ -54,13 +57,20 @@ def frame_size(runs: Runs) -> int:
     return size
 
 
-async def zstd_frame(extents: Extents, content_size: int) -> Chunks:
+async def zstd_frame(
+    extents: Extents, content_size: int, start: int = 0, passed: Passed | None = None
+) -> Chunks:
     """Yield one frame that decodes to the *content_size* bytes of *extents*.
+
+    *passed* hears where the disk may be cut: it is given a guest offset once all of the frame that
+    tells of what stands before has been taken. With such an offset as *start*, and the extents from
+    there on, the rest of the same frame comes.
 
     Raises SizeMismatch when they are more or fewer; the frame has no end then.
     """
-    yield _HEADER.pack(_MAGIC, _CONTENT_SIZE_OF_8_BYTES, _WINDOW, content_size)
-    position = 0
+    if not start:
+        yield _HEADER.pack(_MAGIC, _CONTENT_SIZE_OF_8_BYTES, _WINDOW, content_size)
+    position = start
     async with aclosing(_settled(extents)) as settled:
         async for extent in settled:
             end = position + extent.length
@@ -69,6 +79,8 @@ async def zstd_frame(extents: Extents, content_size: int) -> Chunks:
             for piece in _blocks(extent, first=position == 0, last=end == content_size):
                 yield piece
             position = end
+            if passed:
+                passed(end)
     if position != content_size:
         raise SizeMismatch(content_size, position)
     if not content_size:

@@ -9,20 +9,24 @@ At most about 30 MiB are held. Tables that name more bytes than the file has are
 is read than that, but for the ends of compressed clusters, which share their sectors.
 """
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TypeAlias
 
 from importer.errors import NotAnImage
 from importer.formats import qcow2
-from importer.formats.read.clusters import Reader, pieces
+from importer.formats.read.clusters import Piece, Reader, pieces
 from importer.formats.read.place import Hole
 from importer.formats.read.tables import HEAD, walk
 from importer.formats.read.unpack import Unpacker
 from importer.model import Readable
-from importer.stream.extent import Extents
+from importer.stream.extent import Extents, after
 from importer.stream.lookahead import in_order
 from importer.stream.runs import Map, Runs
 from importer.units import SECTOR
+
+Pieces: TypeAlias = AsyncGenerator[Piece, None]
 
 AHEAD = 4
 """Pieces that are read or inflated at once."""
@@ -31,18 +35,43 @@ _COMPRESSION_TYPE = 104
 """Offset of the compression type in the header, where the header is that long."""
 
 
-async def extents(file: Readable) -> Extents:
-    """Yield the guest data of *file* from its first byte to its virtual size."""
+async def extents(file: Readable, start: int = 0) -> Extents:
+    """Yield the guest data of *file* from *start* to its virtual size.
+
+    Of what stands before, tables are read, and what is in one piece with it.
+    """
     head = await file.read_at(0, HEAD)
     header = parse(head)
     reader = Reader(file, file.size, unpacker(head, header))
     async with (
         aclosing(walk(file, header)) as places,
         aclosing(pieces(places)) as parts,
-        aclosing(in_order(parts, reader.extent, AHEAD)) as found,
     ):
-        async for extent in found:
-            yield extent
+        begin, first = await _piece_at(parts, start)
+        async with (
+            aclosing(_joined(first, parts)) as rest,
+            aclosing(in_order(rest, reader.extent, AHEAD)) as found,
+            aclosing(after(found, start - begin)) as wanted,
+        ):
+            async for extent in wanted:
+                yield extent
+
+
+async def _piece_at(parts: Pieces, offset: int) -> tuple[int, Piece | None]:
+    """Take *parts* up to the one that *offset* lies in; return it and where it begins."""
+    begin = 0
+    async for piece in parts:
+        if begin + piece.length > offset:
+            return begin, piece
+        begin += piece.length
+    return begin, None
+
+
+async def _joined(first: Piece | None, rest: Pieces) -> Pieces:
+    if first:
+        yield first
+    async for piece in rest:
+        yield piece
 
 
 async def runs(file: Readable) -> Runs:

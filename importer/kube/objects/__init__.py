@@ -33,9 +33,11 @@ from importer.kube.objects.core import (
     Reference,
     Stopped,
 )
+from importer.kube.objects.harvester import VmImage, VmImageSpec, VmImageStatus
 from importer.kube.objects.longhorn import (
     BackingImage,
     BackingImageDataSource,
+    BackingImageSpec,
     BackingImageStatus,
     CloneStatus,
     DataSourceSpec,
@@ -54,6 +56,7 @@ from importer.kube.objects.longhorn import (
 __all__ = [
     "BackingImage",
     "BackingImageDataSource",
+    "BackingImageSpec",
     "BackingImageStatus",
     "CdiConfig",
     "CdiConfigSpec",
@@ -91,6 +94,9 @@ __all__ = [
     "UploadToken",
     "UploadTokenRequest",
     "View",
+    "VmImage",
+    "VmImageSpec",
+    "VmImageStatus",
     "Volume",
     "VolumeSpec",
     "VolumeStatus",

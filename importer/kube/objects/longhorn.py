@@ -29,9 +29,17 @@ class BackingImageStatus(Part, frozen=True, kw_only=True):
     disk_file_status_map: dict[str, DiskFile] = msgspec.field(default_factory=dict)
 
 
+class BackingImageSpec(Part, frozen=True, kw_only=True):
+    """What is wanted."""
+
+    checksum: str = ""
+    """SHA-512 that the file has to have, in hex; empty: any."""
+
+
 class BackingImage(View, frozen=True, kw_only=True):
     """``backingimages.longhorn.io``."""
 
+    spec: BackingImageSpec = BackingImageSpec()
     status: BackingImageStatus = BackingImageStatus()
 
     @property

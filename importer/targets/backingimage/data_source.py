@@ -14,7 +14,8 @@ from importer.kube.resources import DATA_SOURCES, PODS
 from importer.kube.wait import follow
 from importer.targets import Tell
 
-_POD = "backing-image-ds-"
+POD = "backing-image-ds-"
+"""Before the image's name: the name of its pod."""
 
 
 class DataSource:
@@ -72,7 +73,7 @@ class DataSource:
         return state == "pending"
 
     async def _watch_pod(self) -> None:
-        pods = follow(self._cluster, PODS, self._namespace, _POD + self._name)
+        pods = follow(self._cluster, PODS, self._namespace, POD + self._name)
         async with aclosing(pods):
             async for found in pods:
                 self._running.clear()

@@ -17,10 +17,16 @@ a disk of some VM (harvester-ui-extension: models/harvester/persistentvolumeclai
 
 
 def data_volume(
-    order: Order, options: Options, of: ClusterClass, virtual_size: int, attempt: str
+    order: Order,
+    options: Options,
+    of: ClusterClass,
+    virtual_size: int,
+    attempt: str,
+    owner: Object | None = None,
 ) -> Object:
     """Return the DataVolume that takes an upload of a disk of that size. *attempt* names the try.
 
+    *owner*: a reference to what it goes with when that is deleted.
     `spec.storage`: CDI adds what a file system needs for itself, and knows the class's modes.
     """
     annotations = {**marks.annotations(order), marks.TRY: attempt, GOLDEN: "true"}
@@ -32,6 +38,7 @@ def data_volume(
             "namespace": order.namespace,
             "labels": marks.labels(order),
             "annotations": annotations,
+            **({"ownerReferences": [owner]} if owner else {}),
         },
         spec={
             "source": {"upload": {}},

@@ -70,6 +70,7 @@ class DataVolumePlace:
         order: Order,
         tell: Tell,
         pace: Pace,
+        owner: Object | None = None,
     ) -> None:
         self._cluster = cluster
         self._class = of
@@ -78,6 +79,7 @@ class DataVolumePlace:
         self._options = options(order)
         self._tell = tell
         self._pace = pace
+        self._owner = owner
         self._uid = ""
         self._info = ImageInfo(format=Format.RAW)
         self._wire: Wire = "as-is"
@@ -148,7 +150,9 @@ class DataVolumePlace:
 
     async def _made(self, virtual_size: int) -> Object:
         attempt = uuid.uuid4().hex
-        new = objects.data_volume(self._order, self._options, self._class, virtual_size, attempt)
+        new = objects.data_volume(
+            self._order, self._options, self._class, virtual_size, attempt, self._owner
+        )
         try:
             return await self._cluster.create(DATA_VOLUMES, new)
         except TargetBusy as exc:

@@ -1,0 +1,174 @@
+"""Uploads of the page over a network that breaks, against a service that is started again."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Dialog, expect
+
+from tests import images
+from tests.web.browser import Served, Visit, serving, visit
+from tests.web.wire import Wire
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+
+MiB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw disk of 128 MiB that is full of data."""
+    return images.raw(tmp_path_factory.mktemp("huge") / "huge.raw", 128 * MiB, 128 * MiB)
+
+
+async def until(said: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    while not said():
+        await asyncio.sleep(0.01)
+
+
+async def agree(dialog: Dialog) -> None:
+    """Leave the page although it asks."""
+    await dialog.accept()
+
+
+async def test_cuts_and_a_reload(browser: Browser, served: Served, huge: Path) -> None:
+    """Three cuts and a reload cost little: the image is whole, and hardly more than it was sent."""
+    points = [16 * MiB, 48 * MiB, 100 * MiB]
+    async with Wire(served.address, points) as wire:
+        address = f"{wire.url}/#token={served.token}"
+        async with visit(browser, address) as there:
+            there.page.on("dialog", agree)
+            await there.choose(huge)
+            await there.slow_down(48 * MiB)
+            await there.send()
+            await until(lambda: wire.passed > 72 * MiB)
+            wire.unplug()
+            await there.uploading("huge", "lost").wait_for()
+            wire.plug_in()
+            await there.page.reload()
+            await there.uploading("huge", "asks").wait_for()
+            again = there.page.get_by_role("button", name="Continue upload of huge")
+            await there.give(again, huge)
+            await there.state("huge", "Ready")
+        assert wire.cuts == 3
+        assert wire.passed < 1.1 * huge.stat().st_size
+    stored = served.data / "images" / "huge.raw"
+    assert images.same(huge, "raw", stored, "raw")
+
+
+async def test_another_file_after_a_reload(
+    browser: Browser, served: Served, large: Path, disk: Path
+) -> None:
+    """Only the file that was being sent goes on; another one is named as such."""
+    async with visit(browser, served.page) as there:
+        there.page.on("dialog", agree)
+        await there.slow_down(2 * MiB)
+        await there.upload(large, name="mine")
+        await there.state("mine", "Transferring")
+        await there.page.reload()
+        again = there.page.get_by_role("button", name="Continue upload of mine")
+        await there.give(again, disk)
+        await expect(there.uploading("mine")).to_contain_text("This is another file")
+        copy = large.with_name("renamed.raw")
+        copy.write_bytes(large.read_bytes())
+        await there.slow_down(-1)
+        await there.give(again, copy)
+        await there.state("mine", "Ready")
+
+
+async def test_pause_and_resume(there: Visit, served: Served, large: Path) -> None:
+    """A paused upload sends nothing, says until when it is kept, and goes on where it stopped."""
+    await there.slow_down(4 * MiB)
+    await there.upload(large, name="paused")
+    await there.state("paused", "Transferring")
+    await there.page.get_by_role("button", name="Pause paused").click()
+    await there.uploading("paused", "paused").wait_for()
+    await expect(there.row("paused").locator(".facts")).to_contain_text("kept until")
+    sent = [url for url in there.requests if "/v1/uploads" in url]
+    await there.go("import")
+    await there.page.get_by_role("heading", name="Import images").wait_for()
+    await there.go("images")
+    assert [url for url in there.requests if "/v1/uploads" in url] == sent
+    await there.slow_down(-1)
+    await there.page.get_by_role("button", name="Resume paused").click()
+    await there.state("paused", "Ready")
+    assert (served.data / "images" / "paused.raw").read_bytes() == large.read_bytes()
+
+
+async def test_two_files_at_once(there: Visit, served: Served, large: Path) -> None:
+    """Two files are sent at the same time, each with its own progress."""
+    other = large.with_name("other.raw")
+    other.write_bytes(large.read_bytes())
+    await there.slow_down(8 * MiB)
+    await there.choose(large, other)
+    await there.send()
+    await there.state("disk", "Transferring")
+    await there.state("other", "Transferring")
+    await there.slow_down(-1)
+    await there.state("disk", "Ready")
+    await there.state("other", "Ready")
+
+
+async def test_the_service_is_started_again(browser: Browser, large: Path, tmp_path: Path) -> None:
+    """An upload begins anew by itself when the service has forgotten it, and says so."""
+    async with serving(tmp_path) as first, visit(browser, first.page) as there:
+        await there.slow_down(4 * MiB)
+        await there.upload(large, name="anew")
+        facts = there.uploading("anew").locator(".facts")
+        await there.state("anew", "Transferring")
+        await first.stop()
+        await there.uploading("anew", "lost").wait_for()
+        async with serving(tmp_path, first.port):
+            await there.uploading("anew", "sending").wait_for()
+            await expect(facts).to_contain_text("sent again from the start")
+            await there.slow_down(-1)
+            await there.state("anew", "Ready")
+            assert (tmp_path / "images" / "anew.raw").read_bytes() == large.read_bytes()
+
+
+async def test_an_upload_that_runs(there: Visit, large: Path) -> None:
+    """It shows how far it is, holds back who leaves the page, and ends when it is cancelled."""
+    await there.slow_down(2 * MiB)
+    await there.upload(large, name="slow-upload")
+    await there.state("slow-upload", "Transferring")
+    facts = there.row("slow-upload").locator(".facts")
+    await expect(facts).to_contain_text(re.compile(r"of 16 MiB · .* MB/s"))
+    async with there.page.expect_event("dialog") as asked:
+        await there.page.close(run_before_unload=True)
+    dialog = await asked.value
+    assert dialog.type == "beforeunload"
+    await dialog.dismiss()
+    await there.page.get_by_role("button", name="Cancel slow-upload").click()
+    await there.state("slow-upload", "Cancelled")
+    await expect(there.uploading("slow-upload")).to_have_count(0)
+
+
+async def test_an_upload_is_given_up(browser: Browser, served: Served, large: Path) -> None:
+    """What is cancelled in the list of uploads leaves no image behind."""
+    async with visit(browser, served.page) as there:
+        await there.slow_down(2 * MiB)
+        await there.upload(large, name="given-up")
+        await there.state("given-up", "Transferring")
+        await there.page.get_by_role("button", name="Cancel upload of given-up").click()
+        await expect(there.row("given-up")).to_have_count(0)
+        await expect(there.uploading("given-up")).to_have_count(0)
+        assert await there.page.evaluate("localStorage.length") == 0
+
+
+async def test_a_wrong_checksum(browser: Browser, served: Served, disk: Path) -> None:
+    """Both checksums are shown, and the same file may be sent again at once."""
+    wrong = f"sha256:{'0' * 64}"
+    async with visit(browser, served.page) as there:
+        await there.upload(disk, name="summed", checksum=wrong)
+        row = await there.state("summed", "Failed")
+        assert "checksum-mismatch" in row
+        assert hashlib.sha256(disk.read_bytes()).hexdigest() in row
+        assert wrong.removeprefix("sha256:") in row
+        again = there.page.get_by_role("button", name="Upload again summed")
+        async with there.page.expect_request(lambda request: request.method == "PATCH"):
+            await again.click()
+        await there.state("summed", "Failed")
