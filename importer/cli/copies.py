@@ -129,7 +129,7 @@ class Lines:
 
 async def _changes(session: Session) -> AsyncGenerator[Copy, None]:
     """Yield copies as they are and at every change, also of a service that is started anew."""
-    tries = 0
+    tries = TRIES  # one that never answered is not waited for
     while True:
         try:
             async with aclosing(session.client.copy_events()) as copies:
