@@ -63,7 +63,15 @@ ALERTS = [
         "warning",
         "10m",
         "Copies are not seen: {{ $labels.resource }} cannot be watched",
-        "importer_copy_watch_up == 0",
+        # What was never seen is not installed, but for what every cluster has.
+        dedent("""\
+            importer_copy_watch_up == 0
+            and
+            (
+              max_over_time(importer_copy_watch_up[7d]) == 1
+              or
+              importer_copy_watch_up{resource=~"persistentvolumeclaims|storageclasses"}
+            )"""),
     ),
     Alert(
         "ImporterCopyStuck",

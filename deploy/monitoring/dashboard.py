@@ -45,7 +45,7 @@ _SHARE: Json = {"min": 0, "max": 1}
 
 
 def _stat(title: str, answers: str, expr: str, unit: str = "short", **more: Json) -> Panel:
-    return Panel(title, answers, [Query(expr)], unit, "stat", 4, 4, defaults=more.get("look", {}))
+    return Panel(title, answers, [Query(expr)], unit, "stat", 3, 4, defaults=more.get("look", {}))
 
 
 def _now() -> Row:
@@ -58,11 +58,15 @@ def _now() -> Row:
         "Now",
         [
             _stat("Service", "Does it answer?", f'min(up{{job=~"{JOB}"}})', look=_GREEN_IF_UP),
-            _stat(
-                "Watcher of copies",
-                "Are the cluster's copies seen?",
-                "min(importer_copy_watch_up)",
-                look=_GREEN_IF_UP,
+            Panel(
+                "Copies are seen on",
+                "Which kinds of objects are watched? Down: not installed, or not to be read.",
+                [Query("min by (resource) (importer_copy_watch_up)", "{{resource}}")],
+                kind="stat",
+                width=8,
+                height=4,
+                options={"textMode": "value_and_name"},
+                defaults=_GREEN_IF_UP,
             ),
             _stat("Imports that run", "How many have a worker?", f"sum({running})"),
             _stat("Copies that run", "How many?", f"sum(importer_copy_active{{{WAYS}}})"),

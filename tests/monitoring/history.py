@@ -41,9 +41,9 @@ LAST_DAY = BEFORE | {"wire": 500 * MiB, "target": 8.0, "Processing": 9.0, "copyi
 
 def scrapes(end: float) -> Iterator[float]:
     """Yield when it was scraped: every six hours, every hour of the last day, then each minute."""
-    back = [*range(9 * 24, 24, -6), *range(24, 2, -1)]
+    back = [*range(9 * 24, 24, -6), *range(24, 1, -1)]
     yield from (end - hours * 3600 for hours in back)
-    yield from (end - minutes * 60 for minutes in range(120, -1, -1))
+    yield from (end - minutes * 60 for minutes in range(70, -1, -1))
 
 
 def told(end: float) -> Iterator[str]:

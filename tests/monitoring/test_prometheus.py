@@ -76,7 +76,7 @@ def of_now() -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 async def test_every_recording_is_the_scripts(asked: Prometheus) -> None:
-    """Rates, seconds, shares are what the script did in the day and in the week before it."""
+    """Rates, seconds, shares are what the script did: in minutes, in a day, in the week before."""
     values = [*expected("1d", LAST_DAY), *expected("week_before", BEFORE)]
     for name, labels, value in values:
         (found,) = await asked.until(f"storage_class:{name}{{{matching(labels)}}}")
@@ -85,20 +85,13 @@ async def test_every_recording_is_the_scripts(asked: Prometheus) -> None:
     for name in set(RECORDED) - names:  # How many: of as many steps as the script has.
         (found, *_) = await asked.until(f"{name}{{{matching({})}}}")
         assert float(found["value"][1]) > 0, name
-
-
-async def test_what_is_recorded_of_the_last_minutes(asked: Prometheus) -> None:
-    """The same of windows of minutes, at the script's end: by now it is some seconds over."""
     exprs = {recording.name: recording.expr for recording in live()}
-    await asked.until("up")
-    for name, labels, value in of_now():
-        expr = exprs[f"storage_class:{name}"]
-        found = [
-            float(one["value"][1])
-            for one in await asked.ask(expr, asked.end)
-            if labels.items() <= one["metric"].items()
+    for name, labels, value in of_now():  # At the script's end, which is some seconds ago.
+        found = await asked.ask(exprs[f"storage_class:{name}"], asked.end)
+        values = [
+            float(one["value"][1]) for one in found if labels.items() <= one["metric"].items()
         ]
-        assert found == [pytest.approx(value, rel=1e-6)], (name, labels)
+        assert values == [pytest.approx(value, rel=1e-6)], (name, labels)
 
 
 def matching(labels: dict[str, str]) -> str:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
 from deploy.monitoring.__main__ import FILES, FOLDER
 from deploy.monitoring.alerts import ALERTS
 from deploy.monitoring.recordings import beside_last_week, live
 from deploy.monitoring.rules import RUNBOOKS, groups
-from importer.metrics import Metrics
+from importer import config
+from importer.cli.commands import app
+from importer.metrics import REASONS, Metrics
 from tests.docs.pages import ROOT
 
 HERE = Path(__file__).parent
@@ -107,6 +110,19 @@ def test_links_and_queries_of_a_page_are_good(page: Path, tmp_path: Path) -> Non
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "page", "rules": rules}]}))
     promtool("check", "rules", file)
+
+
+def test_pages_name_what_there_is() -> None:
+    """Commands, settings and errors of the pages are those of the service."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(re.findall(r"`importer ([a-z]+)", text)) <= set(commands)
+    known = {(section, name) for section, name, _ in config.settings()}
+    assert set(re.findall(r"`\[(\w+)\] (\w+)`", text)) <= known
+    failing = (ROOT / "docs/runbooks/ImporterImportsFail.md").read_text()
+    reasons = set(re.findall(r"`((?:[a-z]+-)+[a-z]+)`", failing))
+    assert len(reasons) > 5
+    assert reasons <= REASONS.keys()
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:
