@@ -39,7 +39,7 @@ def examples() -> list[tuple[str, str]]:
 
 
 async def shell(client: Client, folder: Path, command: str, upload: str) -> tuple[int, str]:
-    """Return status and body of what a shell's *command* with curl gets; *upload* is its $U: an id."""
+    """Return status and body of what a shell's *command* with curl gets; *upload* is its $U."""
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f"curl() {{ command curl -sS -w '\\n%{{http_code}}' \"$@\"; }}\n{command}"),
         cwd=folder,
