@@ -70,7 +70,7 @@ async def both(tmp_path: Path) -> AsyncIterator[Both]:
     """A service and a cluster, nothing made yet, that the service has looked at once."""
     async with (
         site(tmp_path / "site") as cluster,
-        running(settings(tmp_path / "data", cluster)) as client,
+        running(settings(tmp_path / "data", cluster, copies={"watch": True})) as client,
     ):
         # What is over at the first look is taken for older than the service.
         await until(lambda: client.service.benches._course.copies._known)
