@@ -8,6 +8,7 @@ from typing import Any
 
 from deploy.monitoring.alerts import JOB
 from deploy.monitoring.panels import Json, Panel, Query, Row, laid_out
+from deploy.monitoring.recordings import FAILED_COPIES, FAILED_IMPORTS
 
 CLASSES = 'storage_class=~"$storage_class", engine=~"$engine"'
 """What the dashboard's variables choose."""
@@ -51,8 +52,8 @@ def _stat(title: str, answers: str, expr: str, unit: str = "short", **more: Json
 def _now() -> Row:
     running = f'importer_active_images{{{CLASSES}, phase!="Pending"}}'
     failed = [
-        f'sum(increase({metric}{{{CLASSES}, outcome="failed"}}[1d]))'
-        for metric in ("importer_images_total", "importer_copies_total")
+        f"sum(increase({series.replace('{', f'{{{CLASSES}, ')}[1d]))"
+        for series in (FAILED_IMPORTS, FAILED_COPIES)
     ]
     return Row(
         "Now",
@@ -233,7 +234,7 @@ def _failures() -> Row:
             ),
             Panel(
                 "Copies that failed, last day",
-                "Why? The reasons are those of docs/copies.md.",
+                "Why? Imports by this service, which are copies too, are beside it.",
                 [Query(f"{FAILED}_copies:1d{{{WAYS}}}", f"{WAY}: {{{{reason}}}}")],
                 kind="bargauge",
             ),
