@@ -243,6 +243,7 @@ async def test_what_cannot_be_removed_is_tried_again(both: Both) -> None:
     wanted = {"storageClasses": ["longhorn"], "size": 8 * MiB}
     status, refused = await client.ask("POST", "/v1/bench", json=wanted)
     assert (status, refused["error"]["slug"]) == (409, "bench-busy")
+    assert "not today" in refused["error"]["message"]
     while await client.service.benches.things():
         await asyncio.sleep(0.01)
     assert both.left() == []

@@ -56,6 +56,8 @@ class Benches:
         self._task: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
         self._stopping = False
+        self._left = ""
+        """Why something of a bench could not be taken away the last time."""
 
     async def start(self) -> None:
         """Clean up after a bench that left something; nobody waits for it."""
@@ -92,13 +94,14 @@ class Benches:
                 data=data,
                 started_at=now(),
             )
+            self._leash = None
             self._task = asyncio.create_task(self._run(turns), name="bench")
             return self._bench
 
     async def look(self, id: str) -> Bench:
         """Return the bench as it is now; that keeps it going. Raises NotFound."""
         bench = self._known(id)
-        if self._leash and bench.state is BenchState.RUNNING:
+        if bench.state is BenchState.RUNNING and self._leash and not self._leash.expired():
             self._leash.reschedule(asyncio.get_running_loop().time() + self._lease)
         return await self._live(bench)
 
@@ -117,7 +120,9 @@ class Benches:
 
     def _known(self, id: str) -> Bench:
         if self._bench is None or self._bench.id != id:
-            raise NotFound(f"no bench {id}: only the last one is known, until the service stops")
+            raise NotFound(
+                f"no bench {id[:40]}: only the last one is known, until the service stops"
+            )
         return self._bench
 
     def _cancel(self) -> None:
@@ -136,7 +141,10 @@ class Benches:
             await self.start()
         if self._task is None or self._task.done():
             return
-        raise BenchBusy("what an earlier bench has left is being taken away; try again in a while")
+        raise BenchBusy(
+            "what an earlier bench has left is being taken away; try again in a while"
+            + (f". The last time that failed: {self._left}" if self._left else "")
+        )
 
     async def _checked(self, request: BenchRequest, data: int) -> list[Run]:
         """Return the turns: every class its first, then every class its second."""
@@ -231,10 +239,12 @@ class Benches:
 
     async def _clear(self) -> ImporterError | None:
         """Take away what was made; return what is in the way."""
+        self._left = ""
         try:
             await self._course.clear()
         except (ImporterError, OSError) as exc:
             log.exception("a bench cannot be cleaned up")
+            self._left = str(exc)
             return exc if isinstance(exc, ImporterError) else ImporterError(str(exc))
         return None
 

@@ -47,10 +47,19 @@ class Course:
         return run
 
     async def clear(self) -> None:
-        """Take away all that is written down, the last first. Raises ImporterError, OSError."""
+        """Take away all that is written down, the last first.
+
+        What one thing raises (ImporterError, OSError) is raised once all have been tried.
+        """
+        failed: list[ImporterError | OSError] = []
         for thing in reversed(await self.ledger.things()):
-            await (self._remove(thing) if thing.kind == "image" else self._uncopy(thing))
-            await self.ledger.cross_off(thing)
+            try:
+                await (self._remove(thing) if thing.kind == "image" else self._uncopy(thing))
+                await self.ledger.cross_off(thing)
+            except (ImporterError, OSError) as exc:
+                failed.append(exc)
+        if failed:
+            raise failed[0]
 
     async def _imported(self, of: str, namespace: str, name: str, disk: Pattern) -> Image:
         """Import *disk* as everybody's images are imported."""
