@@ -195,14 +195,10 @@ def volume(found: Object) -> VolumeFact:
         source=clone.source_volume or _named(spec.data_source),
         is_linked=spec.clone_mode == "linked-clone",
         state=_word(clone.state),
-        attempt=min(max(1, clone.attempt_count), _ATTEMPTS),
+        attempt=max(1, clone.attempt_count),
         claim=(used.namespace, used.pvc_name),
         is_leaving=bool(meta.deletion_timestamp),
     )
-
-
-_ATTEMPTS = 20
-"""Tries that are told apart; Longhorn makes 10 at most (volume_controller.go, maxCloneRetry)."""
 
 
 def engine(found: Object) -> EngineFact:

@@ -131,7 +131,7 @@ def test_copies_that_are_counted_cost_no_look() -> None:
     claims = [facts.claim(large.claim(number)) for number in range(2000)]
     running = replace(claims[0], uid="new", name="new", phase="HostClone", volume="")
     found = Facts(claims=[*claims, running], watched=EVERY)
-    counted = {one.uid: CLAIMS for one in claims}
+    counted = {one.uid: (CLAIMS, "") for one in claims}
     seen = Reader().read(found, {"ceph": CEPH}, counted).seen
     assert list(seen) == ["new"]
 
