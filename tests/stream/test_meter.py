@@ -1,6 +1,7 @@
 """What passes a meter is counted as it passes, and so is the waiting for either side."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -54,8 +55,8 @@ async def drained(passing: AsyncGenerator[object, None], pause: float = 0.0) -> 
 
 @pytest.mark.parametrize("slow", ["source", "target"])
 async def test_seconds_are_those_of_the_slow_side(slow: str) -> None:
-    """Of four chunks, and of the end of the source after them; told while it goes on."""
-    heard = Heard()
+    """Four times the pause at least, and no second is counted for both sides."""
+    heard, began = Heard(), time.monotonic()
     meter = heard.meter()
     source = chunks(4, HELD if slow == "source" else 0.0)
     assert await drained(meter.metered(source), HELD if slow == "target" else 0.0) == 4
@@ -64,7 +65,7 @@ async def test_seconds_are_those_of_the_slow_side(slow: str) -> None:
     assert heard.held == pytest.approx(meter.downstream)
     of = {"source": meter.upstream, "target": meter.downstream}
     assert of[slow] >= 4 * HELD * 0.9
-    assert of[slow] == max(of.values())
+    assert sum(of.values()) <= time.monotonic() - began
 
 
 async def test_a_source_that_fails_was_waited_for() -> None:
@@ -79,12 +80,12 @@ async def test_a_source_that_fails_was_waited_for() -> None:
 async def test_a_target_that_fails_was_waited_for() -> None:
     """A path that is closed in the middle: until then its last chunk was with the target."""
     heard = Heard()
-    passing = heard.meter().metered(chunks(4))
+    passing, began = heard.meter().metered(chunks(4)), time.monotonic()
     await anext(passing)
     await asyncio.sleep(HELD)
     await passing.aclose()
     assert heard.held >= HELD * 0.9
-    assert heard.awaited < heard.held
+    assert heard.awaited + heard.held <= time.monotonic() - began
 
 
 async def test_what_a_target_does_after_the_last_byte() -> None:
