@@ -248,6 +248,7 @@ def _copy(seen: Seen, state: str, started: float | None, ended: float | None) ->
         error=seen.error or None,
         reason=seen.reason if state == "Failed" else "",
         source=seen.source,
+        why=seen.why or None,
     )
 
 

@@ -83,6 +83,9 @@ class Seen:
     state: State
     total: int | None
     source: str
+    why: str = ""
+    """Why it is this strategy and not another."""
+
     phase: str | None = None
     basis: Basis = "inferred"
     done: int | None = None
@@ -247,6 +250,7 @@ class _Look:
             is_again=number > 1,
             total=total,
             source=_source(claim, data_volume),
+            why=claim.fallback,
             phase=claim.phase or None,
             done=_share(total, claim.percent if tells else None),
             error=claim.error,
@@ -284,6 +288,7 @@ class _Look:
             state="waiting",
             total=None,
             source=_source(claim, data_volume),
+            why=claim.fallback,
         )
         at_work = claim.phase in _AT_WORK or claim.phase == "Succeeded"
         before = self._before(claim)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from importer.copies.reading import ClassFact
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
 from tests.servers.cdi.scripted import Clone, Import
 from tests.servers.longhorn.scripted import Cloned, volume
@@ -9,9 +10,15 @@ from tests.servers.longhorn.scripted import Cloned, volume
 NOTHING = (0.0, 0.0)
 
 
-def clone(there: Stage, of: object = V2, kind: str = "csi-clone", size: int = 10 * GiB) -> Clone:
+def clone(
+    there: Stage,
+    of: ClassFact = V2,
+    kind: str = "csi-clone",
+    size: int = 10 * GiB,
+    why: str = "",
+) -> Clone:
     """Make a DataVolume that is a clone; nothing is copied yet."""
-    one = Clone(there.kubernetes, "vm-1", of.name, size, kind=kind)  # type: ignore[attr-defined]
+    one = Clone(there.kubernetes, "vm-1", of.name, size, kind=kind, fallback=why)
     one.begin()
     return one
 
@@ -30,7 +37,8 @@ async def deep(there: Stage, actual: int = 3 * GiB) -> tuple[Clone, Cloned]:
 async def test_host_assisted(there: Stage) -> None:
     """Bytes are the source's size, zeros too; the percentage is a hint while it runs."""
     there.golden(CEPH, 8 * GiB)
-    one = clone(there, CEPH, "copy", 10 * GiB)
+    why = "The volume modes of source and target are incompatible"
+    one = clone(there, CEPH, "copy", 10 * GiB, why)
     await there.look()
     assert there.copies.running() == []  # it waits for its pods
     there.clock.advance(5)
@@ -44,6 +52,7 @@ async def test_host_assisted(there: Stage) -> None:
     assert running.is_hint
     assert running.basis == "inferred"
     assert running.source == "PersistentVolumeClaim default/golden"
+    assert running.why == why
     assert there.live(CEPH, "host-assisted") == (1.0, running.total - running.done, 0.0)
     assert there.counted(CEPH, "host-assisted") == NOTHING
     there.clock.advance(54)
