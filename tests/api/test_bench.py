@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.test_cluster import Both, settings
+from tests.crash.test_cluster_crash import often
 from tests.servers.gated import COPYING, POINTS, Gate, gated
 from tests.servers.kubernetes import denied
 from tests.servers.running import Client, config, running, until
@@ -133,7 +134,7 @@ async def test_a_bench_that_nobody_asks_about_ends(tmp_path: Path, point: str) -
         assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("point", STEPS)
+@pytest.mark.parametrize("point", often(STEPS, "amid write", "after copy", "before remove"))
 async def test_a_service_that_stops_leaves_nothing_of_a_bench(tmp_path: Path, point: str) -> None:
     """It cleans up before it goes."""
     async with held(tmp_path, point) as (client, _, gate):
