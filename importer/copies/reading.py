@@ -52,6 +52,9 @@ maxCloneRetry)."""
 
 _AT_WORK = frozenset({"HostClone", "CSIClone", "Snapshot", "SnapshotClone", "PrepClaim", "Rebind"})
 _COPIED = frozenset({"copy-completed-awaiting-healthy", "completed"})
+_PASSING = "tmp-pvc-"
+"""Beginning of the name of a claim that CDI makes on the way (planner.go, createDesiredClaim)."""
+
 _REPLICAS = "Longhorn makes the other replicas"
 
 
@@ -176,13 +179,21 @@ class _Look:
         """Return the volume that is copied for each claim that CDI fills."""
         clones = [one for one in self._facts.volumes if one.source]
         for one in clones:
-            claim = self._claim_of(one)
-            if claim and (claim.owner or claim.clone in STRATEGIES):
-                self._links[one.uid] = claim.owner or claim.uid
+            if whose := self._whose(one):
+                self._links[one.uid] = whose
         known = {one.uid for one in clones}
         for gone in self._links.keys() - known:
             del self._links[gone]
         return {self._links[one.uid]: one for one in clones if one.uid in self._links}
+
+    def _whose(self, volume: VolumeFact) -> str:
+        """Return the uid of the claim that CDI fills with *volume*; empty when it is none."""
+        claim = self._claim_of(volume)
+        if claim:
+            return claim.owner or (claim.uid if claim.clone in STRATEGIES else "")
+        # Longhorn remembers the claim that it had last, whose name tells for which it was made.
+        wanted = volume.claim[1].removeprefix(_PASSING)
+        return wanted if wanted in self._claims else ""
 
     def _claim_of(self, volume: VolumeFact) -> ClaimFact | None:
         return (
