@@ -210,6 +210,20 @@ async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         assert "need 1.0 GiB" in refused["error"]["message"]
 
 
+async def test_how_far_it_is(both: Both) -> None:
+    """What it does in words, and how far that is: a copy by Longhorn in the bytes it moves."""
+    both.site.cdi.deep_copying.clear()
+    bench = await begun(both.client, "longhorn-v2")
+    while not bench["progress"] or "Longhorn copies" not in bench["doing"]:
+        _, bench = await both.client.ask("GET", f"/v1/bench/{bench['id']}")
+        await asyncio.sleep(0.01)
+    assert bench["doing"] == "longhorn-v2, run 1 of 1: Longhorn copies"
+    total = bench["progress"]["total"]
+    assert (bench["progress"]["done"], total) == (total * 3 // 10, bench["data"])
+    both.site.cdi.deep_copying.set()
+    assert (await over(both.client, bench))["state"] == "Done"
+
+
 async def test_a_class_that_fails_does_not_stop_the_others(both: Both) -> None:
     """Its row says why; the next class has its turn, and nothing of either stays."""
     both.site.cdi.clone_error, both.site.cdi.clone_fails = "source shrank", True

@@ -7,7 +7,6 @@ cluster does not answer) at the service's next start and before the next bench.
 
 import asyncio
 import secrets
-from contextlib import suppress
 
 import msgspec
 import structlog
@@ -220,17 +219,12 @@ class Benches:
             self._bench = msgspec.structs.replace(self._bench, **fields)
 
     async def _live(self, bench: Bench) -> Bench:
-        """Return *bench* with how far the import is that runs now."""
-        if bench.state is not BenchState.RUNNING:
+        """Return *bench* with how far the import or the copy is that runs now."""
+        if bench.state is not BenchState.RUNNING or not (now := await self._course.now()):
             return bench
-        for thing in await self.things():
-            with suppress(NotFound):
-                image = await self._course.images.get(thing.namespace, thing.name)
-                if not image.status.error and image.status.target is None:
-                    words = f"{image.phase}: {image.status.doing}".removesuffix(": None")
-                    doing, progress = f"{bench.doing}: {words}", image.status.progress
-                    return msgspec.structs.replace(bench, doing=doing, progress=progress)
-        return bench
+        words, progress = now
+        doing = f"{bench.doing}: {words}" if words else bench.doing
+        return msgspec.structs.replace(bench, doing=doing, progress=progress)
 
     # --- after
 
