@@ -210,6 +210,29 @@ async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         assert "need 1.0 GiB" in refused["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("scheduling", "Preparing: "),
+        ("binding", "Processing"),
+        ("cloning", "DataVolume is CSICloneInProgress"),
+        ("deep_copying", "Longhorn copies"),
+    ],
+)
+async def test_ended_while_the_cluster_works(both: Both, gate: str, words: str) -> None:
+    """Pods that wait, claims that are bound, copies half-way: all of it goes."""
+    getattr(both.site.cdi, gate).clear()
+    bench = await begun(both.client, "longhorn-v2")
+    while words not in bench["doing"] or not both.left():
+        _, bench = await both.client.ask("GET", f"/v1/bench/{bench['id']}")
+        await asyncio.sleep(0.01)
+    status, _ = await both.client.ask("DELETE", f"/v1/bench/{bench['id']}")
+    assert status == 200
+    assert (await over(both.client, bench))["state"] == "Ended"
+    assert both.left() == []
+    assert await both.client.names() == {}
+
+
 async def test_how_far_it_is(both: Both) -> None:
     """What it does in words, and how far that is: a copy by Longhorn in the bytes it moves."""
     both.site.cdi.deep_copying.clear()
