@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from importer.copies.reading import ClassFact
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
 from tests.servers.cdi.scripted import Clone, Import
@@ -626,3 +628,58 @@ async def test_clone_whose_claim_says_no_phase(there: Stage) -> None:
     await there.look()
     assert there.counted(CEPH, "host-assisted") == (8 * GiB, 10.0)
     assert one.uid == there.last().uid
+
+
+async def test_end_that_is_seen_late(there: Stage) -> None:
+    """A connection that hangs tells late: the end is when the DataVolume became ready."""
+    there.golden(CEPH, 8 * GiB)
+    one = clone(there, CEPH, "copy")
+    one.phase("HostClone", "10.00%")
+    await there.look()
+    there.clock.advance(40)
+    one.succeed()
+    there.clock.advance(25)
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 40.0)
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_longhorn_tells_no_time(there: Stage, away: bool) -> None:
+    """A deep copy that ended while nobody could see it is counted; when it ended nobody knows."""
+    _, two = await deep(there)
+    two.initiate()
+    await there.look()
+    if away:
+        await there.stop()
+    there.watched = frozenset()
+    there.clock.advance(10)
+    if not away:
+        await there.look()
+    two.copied()
+    there.clock.advance(3600)
+    there.watched = EVERY
+    if away:
+        await there.start()
+    await there.look()
+    assert there.ended(V2, "csi-clone") == {("done", ""): 1}
+    assert there.counted(V2, "csi-clone") == NOTHING
+    assert (there.last().done, there.last().seconds) == (3 * GiB, None)
+
+
+async def test_error_of_before_the_first_start_is_not_the_end(there: Stage) -> None:
+    """What stands at Error when the service looks for the first time may be made after all."""
+    await there.stop()
+    (there.data / "copies.db").unlink()
+    one = clone(there, CEPH, "copy")
+    one.fail("source claim is in use")
+    await there.start()
+    await there.look()
+    there.golden(CEPH, 8 * GiB)
+    there.clock.advance(30)
+    one.phase("HostClone", "1.00%")
+    await there.look()
+    there.clock.advance(20)
+    one.succeed()
+    await there.look()
+    assert there.ended(CEPH, "host-assisted") == {("done", ""): 1}
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 20.0)
