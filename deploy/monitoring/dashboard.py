@@ -24,6 +24,9 @@ MEAN = "storage_class:importer_phase_seconds:mean"
 STALL = "storage_class:importer_stall:share"
 FAILED = "storage_class:importer_failed"
 
+_ANYTHING = '{__name__=~"importer_active_images|importer_copies_total"}'
+"""Imports or copies: each has classes that the other may not have."""
+
 _GREEN_IF_UP: Json = {
     "mappings": [
         {
@@ -445,8 +448,8 @@ def dashboard() -> Json:
         "templating": {
             "list": [
                 source,
-                _variable("storage_class", "Class", "importer_active_images"),
-                _variable("engine", "Engine", "importer_active_images"),
+                _variable("storage_class", "Class", _ANYTHING),
+                _variable("engine", "Engine", _ANYTHING),
                 _variable("strategy", "Strategy", "importer_copies_total"),
             ]
         },

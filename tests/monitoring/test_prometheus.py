@@ -12,7 +12,7 @@ import pytest
 from deploy.monitoring.dashboard import dashboard
 from deploy.monitoring.recordings import beside_last_week, live
 from tests import images
-from tests.monitoring.history import BEFORE, CLASS, DAY, LAST_DAY, WAYS, MiB, blocks
+from tests.monitoring.history import BEFORE, CLASS, DAY, LAST_DAY, WAYS, MiB, blocks, told
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.servers.running import Client, config, running
 
@@ -35,7 +35,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 async def asked(client: Client, tmp_path: Path) -> AsyncIterator[Prometheus]:
     """A Prometheus that knows nine days of another service, and scrapes this one."""
     end = time.time() - 1
-    blocks(end, tmp_path)
+    blocks(told(end), tmp_path)
     target = client.base.removeprefix("http://")
     async with prometheus(target, TOKEN, tmp_path, end) as asked:
         yield asked
@@ -108,8 +108,8 @@ async def test_alerts_that_are_due_wait_for_their_time(asked: Prometheus) -> Non
         (found, *_) = await asked.until(f'ALERTS{{alertname="{name}", alertstate="firing"}}')
         assert found["metric"]["reason"] in ("no-space", "clone-error")
     await asked.until('up unless on () ALERTS{alertname="ImporterDown"}')  # once it was scraped
-    told = {one["metric"]["alertname"] for one in await asked.ask("ALERTS")}
-    assert told == {
+    due = {one["metric"]["alertname"] for one in await asked.ask("ALERTS")}
+    assert due == {
         *("ImporterImportsSlower", "ImporterCopiesSlower"),
         *("ImporterImportsFail", "ImporterCopiesFail"),
     }
