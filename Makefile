@@ -30,6 +30,7 @@ check: ## What CI runs, without the set-up: format, lint, types, imports, tests,
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/demo
+	$(BIN)/mypy -p deploy.monitoring
 	$(BIN)/lint-imports
 	$(BIN)/python -m perf --smoke
 	$(BIN)/pytest -n $(PROCESSES) -m "not soak" $(PYTEST)

@@ -495,6 +495,9 @@ class Copy(_Struct, frozen=True, kw_only=True):
     source: str
     """What is copied: a claim, a snapshot, a volume, or a URL without its secrets."""
 
+    why: str | None = None
+    """Why CDI copies this way and not a faster one, in its words; None where it does not say."""
+
 
 class CopyTotals(_Struct, frozen=True, kw_only=True):
     """All copies of one storage class and strategy since counting began."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -148,15 +149,16 @@ async def test_bytes_of_tries_that_failed_are_counted(tmp_path: Path) -> None:
 async def test_a_source_is_waited_for(client: Client, tmp_path: Path) -> None:
     """While it stalls the seconds are counted for it, though the import never gets further."""
     disk = images.raw(tmp_path / "d.raw", 8 * MiB, data=8 * MiB)
+    began = time.monotonic()
     async with WebServer(disk, stall_after=4 * MiB, ranges=False) as server:
         await client.fetch("disk", server.url())
         await server.stalled.wait()
         await client.until("disk", "Transferring")
         await asyncio.sleep(HELD)  # time itself is what is counted here
         assert (await client.ask("POST", "/v1/images/disk/cancel"))[0] == 200
-    found = await stalls(client)
+    found, whole = await stalls(client), time.monotonic() - began
     assert found["source"] >= HELD * 0.9
-    assert found["source"] > found["target"]
+    assert found["target"] <= whole - HELD * 0.9
 
 
 async def test_a_target_is_waited_for(tmp_path: Path) -> None:
@@ -165,13 +167,13 @@ async def test_a_target_is_waited_for(tmp_path: Path) -> None:
     for point, is_stall in (("before prepare", False), ("amid write", True)):
         settings, gate = config(tmp_path / point), Gate(point)
         async with running(settings, gated(settings, gate)) as client:
-            began = asyncio.get_running_loop().time()
+            began = time.monotonic()
             sending = asyncio.create_task(client.put("disk", disk))
             await gate.reached.wait()
             await asyncio.sleep(HELD)  # as above
             gate.opened.set()
             assert (await sending)[0] == 200
-            whole = asyncio.get_running_loop().time() - began
+            whole = time.monotonic() - began
             target = (await stalls(client))["target"]
             if is_stall:
                 assert target >= HELD * 0.9

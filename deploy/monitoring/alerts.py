@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from textwrap import dedent
 from typing import Literal
 
+from deploy.monitoring.recordings import CLASS, FAILED_COPIES, FAILED_IMPORTS
+
 JOB = "(image-)?importer"
 """Name of the service's job in Prometheus, as a pattern: that of docs/monitoring.md, and that which
 the ServiceMonitor gives it."""
@@ -26,28 +28,25 @@ class Alert:
     expr: str
 
 
-def _slower(rate: str, made: str, match: str = "") -> str:
+def _slower(rate: str, made: str, of: str = "", match: str = "") -> str:
     """Return PromQL for a rate below its own of last week, where enough was made to say so."""
     day, week = ENOUGH
     both = f"\nand {match}\n  " if match else "\nand\n  "
     return both.join(
         [
-            f"{rate}:1d < {SLOWER} * {rate}:week_before",
+            f"{rate}:1d{of} < {SLOWER} * {rate}:week_before",
             f"{made}:1d > {day - 0.5}",
             f"{made}:week_before > {week - 0.5}",
         ]
     )
 
 
-def _failed(metric: str, labels: str, times: int) -> str:
-    return (
-        f"sum by (backend, storage_class, engine, {labels}) "
-        f'(increase({metric}{{outcome="failed"}}[1h])) > {times - 0.5}'
-    )
+def _failed(series: str, labels: str, times: int) -> str:
+    return f"sum by ({CLASS}, {labels}) (increase({series}[1h])) > {times - 0.5}"
 
 
-_CLASS = "{{ $labels.storage_class }} ({{ $labels.engine }})"
-_BY = "{{ $labels.strategy }} on " + _CLASS
+_WHERE = "{{ $labels.storage_class }} ({{ $labels.engine }})"
+_BY = "{{ $labels.strategy }} on " + _WHERE
 
 
 ALERTS = [
@@ -63,7 +62,15 @@ ALERTS = [
         "warning",
         "10m",
         "Copies are not seen: {{ $labels.resource }} cannot be watched",
-        "importer_copy_watch_up == 0",
+        # What was never seen is not installed, but for what every cluster has.
+        dedent("""\
+            importer_copy_watch_up == 0
+            and
+            (
+              max_over_time(importer_copy_watch_up[7d]) == 1
+              or
+              importer_copy_watch_up{resource=~"persistentvolumeclaims|storageclasses"}
+            )"""),
     ),
     Alert(
         "ImporterCopyStuck",
@@ -76,7 +83,7 @@ ALERTS = [
         "ImporterImportStuck",
         "warning",
         "5m",
-        f"An import to {_CLASS} has moved no byte for a quarter of an hour",
+        f"An import to {_WHERE} has moved no byte for a quarter of an hour",
         dedent("""\
             sum by (backend, storage_class, engine)
               (min_over_time(importer_active_images{phase="Transferring"}[15m])) > 0
@@ -88,7 +95,7 @@ ALERTS = [
         "ImporterImportsSlower",
         "warning",
         "30m",
-        f"Imports to {_CLASS} are slower than last week: {{{{ $value | humanize1024 }}}}B/s",
+        f"Imports to {_WHERE} are slower than last week: {{{{ $value | humanize1024 }}}}B/s",
         _slower("storage_class:importer_wire_bytes_per_second", "storage_class:importer_imports"),
     ),
     Alert(
@@ -100,16 +107,17 @@ ALERTS = [
         _slower(
             "storage_class:importer_copy_bytes_per_second",
             "storage_class:importer_copies",
-            "on (backend, storage_class, engine, strategy)",
+            '{strategy!="import"}',  # those have the alert above
+            f"on ({CLASS}, strategy)",
         ),
     ),
     Alert(
         "ImporterImportsFail",
         "warning",
         "0m",
-        f"Imports to {_CLASS} fail: {{{{ $labels.reason }}}}, "
+        f"Imports to {_WHERE} fail: {{{{ $labels.reason }}}}, "
         '{{ $value | printf "%.0f" }} in an hour',
-        _failed("importer_images_total", "reason", times=3),
+        _failed(FAILED_IMPORTS, "reason", times=3),
     ),
     Alert(
         "ImporterCopiesFail",
@@ -117,20 +125,20 @@ ALERTS = [
         "0m",
         f"Copies by {_BY} fail: {{{{ $labels.reason }}}}, "
         '{{ $value | printf "%.0f" }} in an hour',
-        _failed("importer_copies_total", "strategy, reason", times=2),
+        _failed(FAILED_COPIES, "strategy, reason", times=2),
     ),
     Alert(
         "ImporterTargetBound",
         "info",
         "15m",
-        f"Imports to {_CLASS} wait for it {{{{ $value | humanizePercentage }}}} of the time",
+        f"Imports to {_WHERE} wait for it {{{{ $value | humanizePercentage }}}} of the time",
         'storage_class:importer_stall:share_15m{side="target"} > 0.8',
     ),
     Alert(
         "ImporterSourceBound",
         "info",
         "15m",
-        f"Imports to {_CLASS} wait for their sources "
+        f"Imports to {_WHERE} wait for their sources "
         "{{ $value | humanizePercentage }} of the time",
         'storage_class:importer_stall:share_15m{side="source"} > 0.8',
     ),

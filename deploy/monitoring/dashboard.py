@@ -8,6 +8,7 @@ from typing import Any
 
 from deploy.monitoring.alerts import JOB
 from deploy.monitoring.panels import Json, Panel, Query, Row, laid_out
+from deploy.monitoring.recordings import FAILED_COPIES, FAILED_IMPORTS
 
 CLASSES = 'storage_class=~"$storage_class", engine=~"$engine"'
 """What the dashboard's variables choose."""
@@ -22,6 +23,9 @@ COPIED = "storage_class:importer_copy_bytes_per_second"
 MEAN = "storage_class:importer_phase_seconds:mean"
 STALL = "storage_class:importer_stall:share"
 FAILED = "storage_class:importer_failed"
+
+_ANYTHING = '{__name__=~"importer_active_images|importer_copies_total"}'
+"""Imports or copies: each has classes that the other may not have."""
 
 _GREEN_IF_UP: Json = {
     "mappings": [
@@ -45,24 +49,28 @@ _SHARE: Json = {"min": 0, "max": 1}
 
 
 def _stat(title: str, answers: str, expr: str, unit: str = "short", **more: Json) -> Panel:
-    return Panel(title, answers, [Query(expr)], unit, "stat", 4, 4, defaults=more.get("look", {}))
+    return Panel(title, answers, [Query(expr)], unit, "stat", 3, 4, defaults=more.get("look", {}))
 
 
 def _now() -> Row:
     running = f'importer_active_images{{{CLASSES}, phase!="Pending"}}'
     failed = [
-        f'sum(increase({metric}{{{CLASSES}, outcome="failed"}}[1d]))'
-        for metric in ("importer_images_total", "importer_copies_total")
+        f"sum(increase({series.replace('{', f'{{{CLASSES}, ')}[1d]))"
+        for series in (FAILED_IMPORTS, FAILED_COPIES)
     ]
     return Row(
         "Now",
         [
             _stat("Service", "Does it answer?", f'min(up{{job=~"{JOB}"}})', look=_GREEN_IF_UP),
-            _stat(
-                "Watcher of copies",
-                "Are the cluster's copies seen?",
-                "min(importer_copy_watch_up)",
-                look=_GREEN_IF_UP,
+            Panel(
+                "Copies are seen on",
+                "Which kinds of objects are watched? Down: not installed, or not to be read.",
+                [Query("min by (resource) (importer_copy_watch_up)", "{{resource}}")],
+                kind="stat",
+                width=8,
+                height=4,
+                options={"textMode": "value_and_name"},
+                defaults=_GREEN_IF_UP,
             ),
             _stat("Imports that run", "How many have a worker?", f"sum({running})"),
             _stat("Copies that run", "How many?", f"sum(importer_copy_active{{{WAYS}}})"),
@@ -229,7 +237,7 @@ def _failures() -> Row:
             ),
             Panel(
                 "Copies that failed, last day",
-                "Why? The reasons are those of docs/copies.md.",
+                "Why? Imports by this service, which are copies too, are beside it.",
                 [Query(f"{FAILED}_copies:1d{{{WAYS}}}", f"{WAY}: {{{{reason}}}}")],
                 kind="bargauge",
             ),
@@ -440,8 +448,8 @@ def dashboard() -> Json:
         "templating": {
             "list": [
                 source,
-                _variable("storage_class", "Class", "importer_active_images"),
-                _variable("engine", "Engine", "importer_active_images"),
+                _variable("storage_class", "Class", _ANYTHING),
+                _variable("engine", "Engine", _ANYTHING),
                 _variable("strategy", "Strategy", "importer_copies_total"),
             ]
         },

@@ -11,6 +11,11 @@ CLASS = "backend, storage_class, engine"
 """Labels that everything has: where it happened."""
 
 
+FAILED_IMPORTS = 'importer_images_total{outcome="failed"}'
+FAILED_COPIES = 'importer_copies_total{outcome="failed", strategy!="import"}'
+"""Imports of this service are copies too: their failures have reasons of their own, above."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One series for each set of labels."""
@@ -116,15 +121,17 @@ def _stalls(period: Period) -> list[Recording]:
 
 
 def _failures(period: Period) -> list[Recording]:
-    why = {"imports": ("importer_images_total", f"{CLASS}, reason")}
-    why["copies"] = ("importer_copies_total", f"{CLASS}, strategy, reason")
+    why = {
+        "imports": (FAILED_IMPORTS, f"{CLASS}, reason"),
+        "copies": (FAILED_COPIES, f"{CLASS}, strategy, reason"),
+    }
     per_day = f" / {period.days}" if period.days > 1 else ""
     return [
         Recording(
             f"storage_class:importer_failed_{what}:{period.name}",
-            f'{period.grown(f"""{metric}{{outcome="failed"}}""", by)}{per_day} > 0',
+            f"{period.grown(series, by)}{per_day} > 0",
         )
-        for what, (metric, by) in why.items()
+        for what, (series, by) in why.items()
     ]
 
 

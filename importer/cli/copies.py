@@ -129,7 +129,7 @@ class Lines:
 
 async def _changes(session: Session) -> AsyncGenerator[Copy, None]:
     """Yield copies as they are and at every change, also of a service that is started anew."""
-    tries = 0
+    tries = TRIES  # one that never answered is not waited for
     while True:
         try:
             async with aclosing(session.client.copy_events()) as copies:
@@ -152,10 +152,10 @@ def _row(copy: Copy) -> tuple[str, ...]:
     state = copy.state if copy.phase is None else f"{copy.state}: {copy.phase}"
     seconds = "" if copy.seconds is None else f"{copy.seconds:.1f} s"
     what = f"{copy.namespace}/{copy.name} of {copy.source}"
-    error = f": {copy.error}" if copy.error else ""
+    told = "".join(f": {text}" for text in (copy.error, copy.why) if text)
     return (
         *(copy.storage_class, copy.engine, copy.strategy, state),
-        *(_done(copy), rate(copy.bytes_per_second, hint=copy.is_hint), seconds, what + error),
+        *(_done(copy), rate(copy.bytes_per_second, hint=copy.is_hint), seconds, what + told),
     )
 
 

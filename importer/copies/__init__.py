@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from importer.copies.facts import Facts
-from importer.copies.history import KEPT, History, Label, Total
+from importer.copies.history import KEPT, Counted, History, Label, Total
 from importer.copies.ledger import Changes, End, Ledger, running
 from importer.copies.reading import CLAIMS, DATA_VOLUMES, VOLUMES, ClassFact, Reader, Seen
 from importer.copies.strategies import reasons, strategies
@@ -47,7 +47,7 @@ class Copies:
         """Every series that there is → its basis."""
 
         self._recent: deque[Copy] = deque(maxlen=KEPT)
-        self._counted: dict[str, str] = {}
+        self._counted: dict[str, Counted] = {}
         self._known: set[str] = set()
         self._up: dict[str, bool] = {}
         self._pruned = 0.0
@@ -144,9 +144,9 @@ class Copies:
         """Pass over copies that were over before their kind of object was looked at first."""
         every = list(seen)
         for kind in (watched & {CLAIMS, DATA_VOLUMES, VOLUMES}) - self._known:
-            over = [one.uid for one in every if one.kind == kind and one.is_over]
+            over = [one.uid for one in every if one.kind == kind and one.is_over and not one.lasts]
             await self._history.know(kind, over)
-            self._counted |= dict.fromkeys(over, kind)
+            self._counted |= dict.fromkeys(over, (kind, ""))
             self._known.add(kind)
 
     async def _write(self, changes: Changes, now: float) -> None:
@@ -164,16 +164,26 @@ class Copies:
         label = _label(end)
         before = self._totals.get(label, Total())
         total = Total(before.copies + 1, before.bytes + end.bytes, before.seconds + end.seconds)
-        await self._history.end(end, label, total)
+        uid = end.copy.uid
+        counted = None if end.kind == IMAGES else (end.kind, label.reason)
+        await self._history.end(end, label, total, counted)
         self._totals[label] = total
-        if end.kind == IMAGES:
-            del self._own[end.copy.uid]
+        if counted:
+            self._counted[uid] = counted
         else:
-            self._counted[end.copy.uid] = end.kind
+            del self._own[uid]
+            # Tried again by hand, an image begins with its first try again.
+            self._forget(uid)
         self._begin(_labels(label), label.basis)
         self._tell(label, Total(1, end.bytes, end.seconds))
         self._recent.append(end.copy)
         self._news.publish(end.copy)
+
+    def _forget(self, uid: str) -> None:
+        for place, copy in enumerate(self._recent):
+            if copy.uid == uid:
+                del self._recent[place]
+                return
 
     async def _amend(self, seen: Mapping[str, Seen]) -> None:
         """Hear that the replicas of a copy that is over are there."""
@@ -196,7 +206,7 @@ class Copies:
         uids = {kind: there[kind] for kind in there if kind in facts.watched}
         gone = [
             uid
-            for uid, kind in self._counted.items()
+            for uid, (kind, _) in self._counted.items()
             if kind in uids and uid.partition("/")[0] not in uids[kind]
         ]
         await self._history.forget(gone)

@@ -50,6 +50,9 @@ class ClaimFact:
     clone: str
     """CDI's strategy: copy, snapshot, csi-clone; empty: CDI clones nothing into it."""
 
+    fallback: str
+    """Why it is not another."""
+
     phase: str
     error: str
     percent: float | None
@@ -147,6 +150,7 @@ def claim(found: Object) -> ClaimFact:
         volume=spec.volume_name,
         owner=meta.labels.get(_OWNER, ""),
         clone=_word(notes.get("cdi.kubevirt.io/cloneType", "")),
+        fallback=_word(notes.get("cdi.kubevirt.io/cloneFallbackReason", "")),
         phase=_word(notes.get("cdi.kubevirt.io/clonePhase", "")),
         error=line(notes.get("cdi.kubevirt.io/cloneError", "")),
         percent=percent(one.cdi("populator.progress")),
@@ -195,14 +199,10 @@ def volume(found: Object) -> VolumeFact:
         source=clone.source_volume or _named(spec.data_source),
         is_linked=spec.clone_mode == "linked-clone",
         state=_word(clone.state),
-        attempt=min(max(1, clone.attempt_count), _ATTEMPTS),
+        attempt=max(1, clone.attempt_count),
         claim=(used.namespace, used.pvc_name),
         is_leaving=bool(meta.deletion_timestamp),
     )
-
-
-_ATTEMPTS = 20
-"""Tries that are told apart; Longhorn makes 10 at most (volume_controller.go, maxCloneRetry)."""
 
 
 def engine(found: Object) -> EngineFact:
@@ -242,7 +242,7 @@ def line(text: str) -> str:
 
 def _word(text: str) -> str:
     """Return a short text that many objects have, kept once."""
-    return sys.intern(line(text)[:64])
+    return sys.intern(line(text)[:120])
 
 
 def _bytes(sizes: dict[str, str]) -> int:

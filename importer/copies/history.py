@@ -7,6 +7,7 @@ and the uids of those that are counted. One transaction changes all three.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -41,7 +42,13 @@ _SCHEMA = (
         copy BLOB NOT NULL
     ) STRICT
     """,
-    "CREATE TABLE IF NOT EXISTS counted (uid TEXT PRIMARY KEY, kind TEXT NOT NULL) STRICT",
+    """
+    CREATE TABLE IF NOT EXISTS counted (
+        uid    TEXT PRIMARY KEY,
+        kind   TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT
+    """,
     "CREATE TABLE IF NOT EXISTS known (kind TEXT PRIMARY KEY) STRICT",
 )
 
@@ -69,6 +76,11 @@ class Total:
     seconds: float = 0.0
 
 
+Counted: TypeAlias = tuple[str, str]
+"""Of a copy that is counted: the kind of object that it was seen on, and why it failed; empty when
+it did not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """Everything that an earlier service left."""
@@ -80,8 +92,7 @@ class Remembered:
     over: list[Copy]
     """Oldest first."""
 
-    counted: dict[str, str]
-    """Uid of every copy that is counted → the kind of object that it was seen on."""
+    counted: dict[str, Counted]
 
     known: set[str]
     """Kinds of objects that have been looked at before."""
@@ -123,15 +134,19 @@ class History:
             lambda: self._file.connection.executemany("DELETE FROM copies WHERE uid = ?", rows)
         )
 
-    async def end(self, end: End, label: Label, total: Total) -> None:
-        """Remember that a copy is over and counted: *total* is what *label* has now."""
+    async def end(self, end: End, label: Label, total: Total, counted: Counted | None) -> None:
+        """Remember that a copy is over: *total* is what *label* has now.
+
+        *counted*: by which it is known when it is seen again; None of what nobody sees again.
+        """
         uid = end.copy.uid
 
         def write() -> None:
             # Anew, so that rows are in the order of their ends.
             self._file.connection.execute("DELETE FROM copies WHERE uid = ?", (uid,))
             self._put([(uid, 1, end.kind, msgspec.json.encode(end.copy))])
-            self._count([(uid, end.kind)])
+            if counted:
+                self._count([(uid, *counted)])
             self._file.connection.execute(
                 "INSERT OR REPLACE INTO copy_totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*msgspec.structs.astuple(label), total.copies, total.bytes, total.seconds),
@@ -146,7 +161,7 @@ class History:
 
     async def know(self, kind: str, over: Iterable[str]) -> None:
         """Remember that *kind* was looked at, and copies that were over before: never counted."""
-        rows = [(uid, kind) for uid in over]
+        rows = [(uid, kind, "") for uid in over]
 
         def know() -> None:
             self._count(rows)
@@ -164,8 +179,8 @@ class History:
     def _put(self, rows: list[tuple[str, int, str, bytes]]) -> None:
         self._file.connection.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?)", rows)
 
-    def _count(self, rows: list[tuple[str, str]]) -> None:
-        self._file.connection.executemany("INSERT OR IGNORE INTO counted VALUES (?, ?)", rows)
+    def _count(self, rows: list[tuple[str, str, str]]) -> None:
+        self._file.connection.executemany("INSERT OR IGNORE INTO counted VALUES (?, ?, ?)", rows)
 
     def _read(self) -> Remembered:
         select = self._file.connection.execute
@@ -178,6 +193,6 @@ class History:
             totals,
             {copy.uid: (kind, copy) for over, kind, copy in copies if not over},
             [copy for over, _, copy in copies if over],
-            dict(select("SELECT uid, kind FROM counted")),
+            {uid: (kind, reason) for uid, kind, reason in select("SELECT * FROM counted")},
             {kind for (kind,) in select("SELECT kind FROM known")},
         )

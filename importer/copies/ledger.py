@@ -124,7 +124,8 @@ class Ledger:
 
     def _see(self, seen: Seen, changes: Changes, now: float) -> None:
         entry = self.entries.get(seen.uid) or self._entered(seen, now)
-        if seen.state == "waiting" and not entry.has_run:
+        is_none = seen.state == "waiting" or (seen.state == "failed" and seen.is_again)
+        if is_none and not entry.has_run:
             if self.entries.pop(seen.uid, None):
                 changes.dropped.append(seen.uid)
             return
@@ -247,6 +248,7 @@ def _copy(seen: Seen, state: str, started: float | None, ended: float | None) ->
         error=seen.error or None,
         reason=seen.reason if state == "Failed" else "",
         source=seen.source,
+        why=seen.why or None,
     )
 
 

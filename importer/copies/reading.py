@@ -12,8 +12,9 @@ Succeeded while Longhorn copies: where both tell, the copy is over when Longhorn
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 from importer.copies.facts import IMPORTS, ClaimFact, DataVolumeFact, Facts, VolumeFact
@@ -45,8 +46,15 @@ LONGHORN_COMES = 10.0
 """Seconds in which the volume of a finished clone must have been seen among Longhorn's, before CDI
 alone is believed: the two are watched over connections of their own."""
 
+TRIES = 20
+"""Tries at one volume that are told apart; Longhorn makes 10 (volume_controller.go,
+maxCloneRetry)."""
+
 _AT_WORK = frozenset({"HostClone", "CSIClone", "Snapshot", "SnapshotClone", "PrepClaim", "Rebind"})
 _COPIED = frozenset({"copy-completed-awaiting-healthy", "completed"})
+_PASSING = "tmp-pvc-"
+"""Beginning of the name of a claim that CDI makes on the way (planner.go, createDesiredClaim)."""
+
 _REPLICAS = "Longhorn makes the other replicas"
 
 
@@ -78,6 +86,9 @@ class Seen:
     state: State
     total: int | None
     source: str
+    why: str = ""
+    """Why it is this strategy and not another."""
+
     phase: str | None = None
     basis: Basis = "inferred"
     done: int | None = None
@@ -93,6 +104,9 @@ class Seen:
 
     is_timed: bool = False
     """`began` and `ended` are exact."""
+
+    is_again: bool = False
+    """One before it failed: as long as it was not seen to run, a failure is still that one's."""
 
     lasts: float = 0.0
     """Seconds for which an end must hold until it is believed."""
@@ -121,10 +135,13 @@ class Reader:
     """Uid of a Longhorn volume → uid of the claim that CDI fills."""
 
     def read(
-        self, facts: Facts, classes: Mapping[str, ClassFact], counted: Collection[str] = ()
+        self,
+        facts: Facts,
+        classes: Mapping[str, ClassFact],
+        counted: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> Reading:
-        """Return what *facts* say of copies that are not *counted* yet, by their uids, and of those
-        that Longhorn still works at."""
+        """Return what *facts* say of copies that are not *counted* yet, and of those that Longhorn
+        still works at. *counted*: uid → kind of its object, and why it failed."""
         return _Look(facts, classes, counted, self._links).reading()
 
 
@@ -135,7 +152,7 @@ class _Look:
         self,
         facts: Facts,
         classes: Mapping[str, ClassFact],
-        counted: Collection[str],
+        counted: Mapping[str, tuple[str, str]],
         links: dict[str, str],
     ) -> None:
         self._facts, self._classes, self._counted = facts, classes, counted
@@ -162,13 +179,21 @@ class _Look:
         """Return the volume that is copied for each claim that CDI fills."""
         clones = [one for one in self._facts.volumes if one.source]
         for one in clones:
-            claim = self._claim_of(one)
-            if claim and (claim.owner or claim.clone in STRATEGIES):
-                self._links[one.uid] = claim.owner or claim.uid
+            if whose := self._whose(one):
+                self._links[one.uid] = whose
         known = {one.uid for one in clones}
         for gone in self._links.keys() - known:
             del self._links[gone]
         return {self._links[one.uid]: one for one in clones if one.uid in self._links}
+
+    def _whose(self, volume: VolumeFact) -> str:
+        """Return the uid of the claim that CDI fills with *volume*; empty when it is none."""
+        claim = self._claim_of(volume)
+        if claim:
+            return claim.owner or (claim.uid if claim.clone in STRATEGIES else "")
+        # Longhorn remembers the claim that it had last, whose name tells for which it was made.
+        wanted = volume.claim[1].removeprefix(_PASSING)
+        return wanted if wanted in self._claims else ""
 
     def _claim_of(self, volume: VolumeFact) -> ClaimFact | None:
         return (
@@ -192,8 +217,9 @@ class _Look:
             volume = None if strategy == "host-assisted" else parts.get(claim.uid)
             has_failed = claim.is_lost or claim.phase == "Error"
             if volume is None or (has_failed and not volume.state):
-                if claim.uid not in self._counted:
-                    yield self._by_cdi(claim, strategy)
+                number = self._next(claim)
+                if number:
+                    yield self._by_cdi(claim, strategy, number)
             elif volume.uid not in self._counted:
                 yield from self._by_both(claim, strategy, volume)
 
@@ -205,27 +231,42 @@ class _Look:
         phase = _CLONING.get(one.phase, "")
         return replace(claim, phase=phase, percent=one.percent, is_lost=one.phase == "Failed")
 
-    def _by_cdi(self, claim: ClaimFact, strategy: Strategy) -> Seen:
+    def _next(self, claim: ClaimFact) -> int:
+        """Return which try of CDI's it is that is not counted; 0: there is none.
+
+        One that failed is made again: CDI never gives up.
+        """
+        for number in range(1, TRIES + 1):
+            counted = self._counted.get(_uid(claim.uid, number))
+            if counted is None:
+                return number
+            if not counted[1]:
+                return 0
+        return 0
+
+    def _by_cdi(self, claim: ClaimFact, strategy: Strategy, number: int) -> Seen:
         data_volume = self._data_volumes.get((claim.namespace, claim.name))
         of = self._class(claim)
         total = self._cloned(claim, data_volume)
         state, lasts = self._state(claim, strategy, of)
         tells = strategy == "host-assisted"  # of the others it is 100 at the end, or nothing
         return Seen(
-            uid=claim.uid,
+            uid=_uid(claim.uid, number),
             kind=CLAIMS,
             namespace=claim.namespace,
             name=claim.name,
             of=of,
             strategy=strategy,
             state=state,
+            is_again=number > 1,
             total=total,
             source=_source(claim, data_volume),
+            why=claim.fallback,
             phase=claim.phase or None,
             done=_share(total, claim.percent if tells else None),
             error=claim.error,
             reason=_reason(claim) if state == "failed" else "",
-            began=None if of.waits else claim.created,
+            began=None if of.waits or number > 1 else claim.created,
             ended=data_volume.ready if data_volume else None,
             lasts=lasts,
         )
@@ -258,9 +299,19 @@ class _Look:
             state="waiting",
             total=None,
             source=_source(claim, data_volume),
+            why=claim.fallback,
         )
         at_work = claim.phase in _AT_WORK or claim.phase == "Succeeded"
-        yield from self._copied(whose, volume, "running" if at_work else "waiting")
+        before = self._before(claim)
+        yield from self._copied(whose, volume, "running" if at_work else "waiting", before)
+
+    def _before(self, claim: ClaimFact) -> int:
+        """Return how many tries of CDI's failed before Longhorn's first."""
+        found = 0
+        for number in range(1, TRIES + 1):
+            reason = self._counted.get(_uid(claim.uid, number), ("", ""))[1]
+            found += reason not in ("", "volume-failed")
+        return found
 
     # --- clones by Longhorn
 
@@ -281,17 +332,21 @@ class _Look:
         )
         return self._copied(whose, volume, "waiting")
 
-    def _copied(self, whose: Seen, volume: VolumeFact, before: State) -> Iterator[Seen]:
+    def _copied(
+        self, whose: Seen, volume: VolumeFact, begins: State, before: int = 0
+    ) -> Iterator[Seen]:
         """Yield every try of Longhorn's at *volume*; the last is what it does now.
 
-        *before*: the state of one that Longhorn has not begun yet.
+        *begins*: the state of one that Longhorn has not begun yet. *before*: tries that were none
+        of Longhorn's.
         """
         error = f"Longhorn could not copy volume {volume.source}"
-        for number in range(1, volume.attempt):
+        last = min(before + volume.attempt, TRIES)
+        for number in range(before + 1, last):
             yield _again(whose, number, state="failed", reason="volume-failed", error=error)
         total = self._moved(volume)
         told = self._engines.get(volume.name)
-        now: dict[str, object] = {"state": before, "total": total, "phase": "Longhorn prepares"}
+        now: dict[str, object] = {"state": begins, "total": total, "phase": "Longhorn prepares"}
         now["began"] = volume.created if volume.attempt == 1 else None
         if volume.state == "initiated":
             percent = 0.0 if volume.is_linked else told.percent if told else None
@@ -304,7 +359,7 @@ class _Look:
             why = {"reason": "volume-failed", "error": (told and told.error) or error}
             done = _share(total, told.percent if told else None)
             now |= {"state": "failed", "phase": "failed", "done": done, **why}
-        yield _again(whose, volume.attempt, **now)
+        yield _again(whose, last, **now)
 
     def _moved(self, volume: VolumeFact) -> int:
         """Return the bytes that Longhorn copies: what its source takes, not what it could hold.
@@ -374,8 +429,11 @@ _IMPORTING: Mapping[str, State] = {
 
 def _again(whose: Seen, number: int, **now: object) -> Seen:
     """Return try *number* of a copy."""
-    uid = whose.uid if number == 1 else f"{whose.uid}/{number}"
-    return replace(whose, uid=uid, **now)  # type: ignore[arg-type]
+    return replace(whose, uid=_uid(whose.uid, number), **now)  # type: ignore[arg-type]
+
+
+def _uid(uid: str, number: int) -> str:
+    return uid if number == 1 else f"{uid}/{number}"
 
 
 def _share(total: int | None, percent: float | None) -> int | None:

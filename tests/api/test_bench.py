@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.test_cluster import Both, settings
+from tests.crash.test_cluster_crash import often
 from tests.servers.gated import COPYING, POINTS, Gate, gated
 from tests.servers.kubernetes import denied
 from tests.servers.running import Client, config, running, until
@@ -70,7 +71,7 @@ async def both(tmp_path: Path) -> AsyncIterator[Both]:
     """A service and a cluster, nothing made yet, that the service has looked at once."""
     async with (
         site(tmp_path / "site") as cluster,
-        running(settings(tmp_path / "data", cluster)) as client,
+        running(settings(tmp_path / "data", cluster, copies={"watch": True})) as client,
     ):
         # What is over at the first look is taken for older than the service.
         await until(lambda: client.service.benches._course.copies._known)
@@ -133,7 +134,7 @@ async def test_a_bench_that_nobody_asks_about_ends(tmp_path: Path, point: str) -
         assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("point", STEPS)
+@pytest.mark.parametrize("point", often(STEPS, "amid write", "after copy", "before remove"))
 async def test_a_service_that_stops_leaves_nothing_of_a_bench(tmp_path: Path, point: str) -> None:
     """It cleans up before it goes."""
     async with held(tmp_path, point) as (client, _, gate):
@@ -209,6 +210,43 @@ async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         assert "need 1.0 GiB" in refused["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("scheduling", "Preparing: "),
+        ("binding", "Processing"),
+        ("cloning", "DataVolume is CSICloneInProgress"),
+        ("deep_copying", "Longhorn copies"),
+    ],
+)
+async def test_ended_while_the_cluster_works(both: Both, gate: str, words: str) -> None:
+    """Pods that wait, claims that are bound, copies half-way: all of it goes."""
+    getattr(both.site.cdi, gate).clear()
+    bench = await begun(both.client, "longhorn-v2")
+    while words not in bench["doing"] or not both.left():
+        _, bench = await both.client.ask("GET", f"/v1/bench/{bench['id']}")
+        await asyncio.sleep(0.01)
+    status, _ = await both.client.ask("DELETE", f"/v1/bench/{bench['id']}")
+    assert status == 200
+    assert (await over(both.client, bench))["state"] == "Ended"
+    assert both.left() == []
+    assert await both.client.names() == {}
+
+
+async def test_how_far_it_is(both: Both) -> None:
+    """What it does in words, and how far that is: a copy by Longhorn in the bytes it moves."""
+    both.site.cdi.deep_copying.clear()
+    bench = await begun(both.client, "longhorn-v2")
+    while not bench["progress"] or "Longhorn copies" not in bench["doing"]:
+        _, bench = await both.client.ask("GET", f"/v1/bench/{bench['id']}")
+        await asyncio.sleep(0.01)
+    assert bench["doing"] == "longhorn-v2, run 1 of 1: Longhorn copies"
+    total = bench["progress"]["total"]
+    assert (bench["progress"]["done"], total) == (total * 3 // 10, bench["data"])
+    both.site.cdi.deep_copying.set()
+    assert (await over(both.client, bench))["state"] == "Done"
+
+
 async def test_a_class_that_fails_does_not_stop_the_others(both: Both) -> None:
     """Its row says why; the next class has its turn, and nothing of either stays."""
     both.site.cdi.clone_error, both.site.cdi.clone_fails = "source shrank", True
@@ -243,6 +281,7 @@ async def test_what_cannot_be_removed_is_tried_again(both: Both) -> None:
     wanted = {"storageClasses": ["longhorn"], "size": 8 * MiB}
     status, refused = await client.ask("POST", "/v1/bench", json=wanted)
     assert (status, refused["error"]["slug"]) == (409, "bench-busy")
+    assert "not today" in refused["error"]["message"]
     while await client.service.benches.things():
         await asyncio.sleep(0.01)
     assert both.left() == []

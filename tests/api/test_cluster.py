@@ -52,7 +52,7 @@ def settings(data: Path, cluster: Site, **more: Any) -> Any:
         kubernetes={"enabled": True, "kubeconfig": str(cluster.kubeconfig)},
         longhorn={"url": cluster.longhorn.url},
         local={"classes": []},
-        **more,
+        **{"copies": {"watch": False}, **more},  # what is watched here are images
     )
 
 

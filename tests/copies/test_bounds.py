@@ -15,6 +15,7 @@ from importer.copies.reading import CLAIMS, REASONS, UNKNOWN, Reader
 from importer.copies.strategies import OWN_REASONS, reasons, strategies
 from importer.copies.watcher import OF_AN_IMAGE
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
+from tests.servers import large
 from tests.servers.cdi.scripted import Clone
 from tests.servers.longhorn.scripted import Cloned, volume
 
@@ -100,41 +101,6 @@ def test_every_reason_is_a_word() -> None:
     assert OF_AN_IMAGE != UNKNOWN
 
 
-def large_claim(number: int) -> dict[str, Any]:
-    """Return a claim as a real one is: a clone that is over, with all that CDI writes."""
-    uid = f"{number:08d}-aaaa-bbbb-cccc-0123456789ab"
-    noted = {f"cdi.kubevirt.io/storage.{name}": "x" * 40 for name in map(str, range(25))}
-    noted |= {"cdi.kubevirt.io/cloneType": "copy", "cdi.kubevirt.io/clonePhase": "Succeeded"}
-    managed = [{"manager": "cdi", "fieldsV1": {f"f:{name}": {} for name in range(60)}}]
-    meta = {"uid": uid, "name": f"vm-{number}-disk", "namespace": f"team-{number % 20}"}
-    meta |= {"annotations": noted, "managedFields": managed, "resourceVersion": str(number)}
-    meta |= {"creationTimestamp": "2026-08-01T10:00:00Z", "labels": {"app": "x"}}
-    spec = {"storageClassName": "ceph", "volumeName": f"pvc-{uid}", "volumeMode": "Block"}
-    spec["resources"] = {"requests": {"storage": "10Gi"}}
-    status = {"phase": "Bound", "capacity": {"storage": "10Gi"}}
-    return {"kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec, "status": status}
-
-
-def large_data_volume(number: int) -> dict[str, Any]:
-    """Return the DataVolume of that claim."""
-    one = large_claim(number)
-    meta = {**one["metadata"], "uid": f"d{one['metadata']['uid']}"}
-    source = {"pvc": {"namespace": "images", "name": f"golden-{number % 30}"}}
-    told = [{"type": kind, "status": "True", "message": "m" * 60, "reason": "r"} for kind in "abc"]
-    told.append({"type": "Ready", "status": "True", "lastTransitionTime": "2026-08-01T10:05:00Z"})
-    status = {"phase": "Succeeded", "progress": "100.0%", "conditions": told}
-    return {"kind": "DataVolume", "metadata": meta, "spec": {"source": source}, "status": status}
-
-
-def large_volume(number: int) -> dict[str, Any]:
-    """Return a volume of Longhorn's."""
-    meta = {**large_claim(number)["metadata"], "name": f"pvc-{number}"}
-    spec = {"size": str(10 * GiB), "dataEngine": "v2", "dataSource": f"vol://golden-{number % 30}"}
-    clone = {"sourceVolume": f"golden-{number % 30}", "state": "completed", "attemptCount": 1}
-    status = {"cloneStatus": clone, "actualSize": GiB, "conditions": [{"message": "m" * 200}] * 5}
-    return {"kind": "Volume", "metadata": meta, "spec": spec, "status": status}
-
-
 def kept(keep: Any, made: Iterator[dict[str, Any]], count: int) -> float:
     """Return the bytes that stay in memory of each object."""
     gc.collect()
@@ -150,9 +116,9 @@ def kept(keep: Any, made: Iterator[dict[str, Any]], count: int) -> float:
 @pytest.mark.parametrize(
     ("keep", "make"),
     [
-        (facts.claim, large_claim),
-        (facts.data_volume, large_data_volume),
-        (facts.volume, large_volume),
+        (facts.claim, large.claim),
+        (facts.data_volume, large.data_volume),
+        (facts.volume, large.volume),
     ],
 )
 def test_little_is_kept_of_each_object(keep: Any, make: Any) -> None:
@@ -162,10 +128,10 @@ def test_little_is_kept_of_each_object(keep: Any, make: Any) -> None:
 
 def test_copies_that_are_counted_cost_no_look() -> None:
     """Of two thousand that are over none is made anything of, however often something changes."""
-    claims = [facts.claim(large_claim(number)) for number in range(2000)]
+    claims = [facts.claim(large.claim(number)) for number in range(2000)]
     running = replace(claims[0], uid="new", name="new", phase="HostClone", volume="")
     found = Facts(claims=[*claims, running], watched=EVERY)
-    counted = {one.uid: CLAIMS for one in claims}
+    counted = {one.uid: (CLAIMS, "") for one in claims}
     seen = Reader().read(found, {"ceph": CEPH}, counted).seen
     assert list(seen) == ["new"]
 

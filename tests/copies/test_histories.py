@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from importer.copies.reading import ClassFact
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
 from tests.servers.cdi.scripted import Clone, Import
 from tests.servers.longhorn.scripted import Cloned, volume
@@ -9,9 +12,15 @@ from tests.servers.longhorn.scripted import Cloned, volume
 NOTHING = (0.0, 0.0)
 
 
-def clone(there: Stage, of: object = V2, kind: str = "csi-clone", size: int = 10 * GiB) -> Clone:
+def clone(
+    there: Stage,
+    of: ClassFact = V2,
+    kind: str = "csi-clone",
+    size: int = 10 * GiB,
+    why: str = "",
+) -> Clone:
     """Make a DataVolume that is a clone; nothing is copied yet."""
-    one = Clone(there.kubernetes, "vm-1", of.name, size, kind=kind)  # type: ignore[attr-defined]
+    one = Clone(there.kubernetes, "vm-1", of.name, size, kind=kind, fallback=why)
     one.begin()
     return one
 
@@ -30,7 +39,8 @@ async def deep(there: Stage, actual: int = 3 * GiB) -> tuple[Clone, Cloned]:
 async def test_host_assisted(there: Stage) -> None:
     """Bytes are the source's size, zeros too; the percentage is a hint while it runs."""
     there.golden(CEPH, 8 * GiB)
-    one = clone(there, CEPH, "copy", 10 * GiB)
+    why = "The volume modes of source and target are incompatible"
+    one = clone(there, CEPH, "copy", 10 * GiB, why)
     await there.look()
     assert there.copies.running() == []  # it waits for its pods
     there.clock.advance(5)
@@ -44,6 +54,7 @@ async def test_host_assisted(there: Stage) -> None:
     assert running.is_hint
     assert running.basis == "inferred"
     assert running.source == "PersistentVolumeClaim default/golden"
+    assert running.why == why
     assert there.live(CEPH, "host-assisted") == (1.0, running.total - running.done, 0.0)
     assert there.counted(CEPH, "host-assisted") == NOTHING
     there.clock.advance(54)
@@ -473,3 +484,202 @@ async def test_claim_that_is_seen_late(there: Stage) -> None:
     await there.look()
     assert there.only().strategy == "csi-clone"
     assert there.copies.recent() == []
+
+
+async def test_clone_that_failed_and_is_made_after_all(there: Stage) -> None:
+    """CDI never gives up: what failed for want of its source is another try once that is there."""
+    one = clone(there, CEPH, "copy")
+    one.fail("source claim does not exist")
+    await there.look()
+    there.clock.advance(60)
+    await there.look()
+    there.clock.advance(600)
+    one.phase("Pending")
+    await there.look()
+    one.fail("source claim does not exist")  # the same failure still
+    await there.look()
+    there.clock.advance(120)
+    await there.look()
+    assert there.ended(CEPH, "host-assisted") == {("failed", "source-missing"): 1}
+    there.golden(CEPH, 8 * GiB)
+    one.phase("HostClone", "1.00%")
+    await there.look()
+    assert there.only().uid == f"{one.uid}/2"
+    there.clock.advance(16)
+    one.succeed()
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 16.0)
+    ends = {("failed", "source-missing"): 1, ("done", ""): 1}
+    assert there.ended(CEPH, "host-assisted") == ends
+    there.clock.advance(60)
+    await there.stop()
+    await there.start()
+    await there.look()
+    assert there.ended(CEPH, "host-assisted") == ends
+
+
+async def test_clone_that_failed_before_longhorn_began(there: Stage) -> None:
+    """Longhorn's first try is the copy's second then, and is counted."""
+    source = there.golden(V2, 10 * GiB, 3 * GiB)
+    one = clone(there)
+    one.fail("exceeded quota: storage")
+    await there.look()
+    there.clock.advance(60)
+    await there.look()
+    one.phase("CSIClone")
+    two = Cloned(there.kubernetes, one.provision(), source, 10 * GiB)
+    two.begin()
+    await there.look()
+    two.initiate()
+    await there.look()
+    assert there.only().uid == f"{one.uid}/2"
+    there.clock.advance(12)
+    two.copied()
+    await there.look()
+    one.succeed()
+    there.clock.advance(30)
+    await there.look()
+    assert there.counted(V2, "csi-clone") == (3 * GiB, 12.0)
+    assert there.ended(V2, "csi-clone") == {("failed", "no-space"): 1, ("done", ""): 1}
+    assert there.copies.running() == []
+
+
+async def test_first_start_counts_nothing_of_before(there: Stage) -> None:
+    """What was over before the very first look is no news; what runs then has its own times."""
+    there.golden(CEPH, 8 * GiB)
+    old = Clone(there.kubernetes, "old", "ceph", 8 * GiB, kind="copy")
+    old.begin()
+    old.phase("HostClone", "50.00%")
+    old.succeed()
+    one = clone(there, CEPH, "copy")
+    there.clock.advance(30)
+    one.phase("HostClone", "10.00%")
+    await there.stop()
+    (there.data / "copies.db").unlink()
+    await there.start()
+    await there.look()
+    assert there.ended(CEPH, "host-assisted") == {}
+    assert there.only().seconds == 30.0  # since its claim was made: the class binds at once
+    there.clock.advance(20)
+    one.succeed()
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 50.0)
+
+
+async def test_kind_that_can_be_seen_later_counts_nothing_of_before(there: Stage) -> None:
+    """Rights to look at Longhorn come a day later: what it copied until then is no news."""
+    there.watched = EVERY - {"volumes", "engines"}
+    await there.stop()
+    (there.data / "copies.db").unlink()
+    await there.start()
+    volume(there.kubernetes, "golden", GiB)
+    old = Cloned(there.kubernetes, "old", "golden", GiB)
+    old.begin()
+    old.initiate()
+    old.complete()
+    await there.look()
+    there.watched = EVERY
+    await there.look()
+    new = Cloned(there.kubernetes, "new", "golden", GiB)
+    new.begin()
+    new.initiate()
+    await there.look()
+    there.clock.advance(5)
+    new.copied()
+    await there.look()
+    of = replace(V2, name="(unknown)", backend="(unknown)")
+    assert there.counted(of, "full-copy") == (GiB, 5.0)
+    assert there.ended(of, "full-copy") == {("done", ""): 1}
+
+
+async def test_stretch_without_sight(there: Stage) -> None:
+    """What ended while nothing could be seen ended when its object says, not when it was seen."""
+    there.golden(CEPH, 8 * GiB)
+    one = clone(there, CEPH, "copy")
+    one.phase("HostClone", "10.00%")
+    await there.look()
+    there.watched = frozenset()
+    there.clock.advance(40)
+    one.succeed()
+    await there.look()
+    assert len(there.copies.running()) == 1
+    there.clock.advance(500)
+    there.watched = EVERY
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 40.0)
+
+
+async def test_clone_whose_claim_says_no_phase(there: Stage) -> None:
+    """Where CDI writes nothing on the claim, its DataVolume tells."""
+    there.golden(CEPH, 8 * GiB)
+    one = clone(there, CEPH, "copy")
+    notes = {"metadata": {"annotations": {"cdi.kubevirt.io/clonePhase": None}}}
+    there.kubernetes.apply("persistentvolumeclaims", "default", "vm-1", notes)
+
+    def told(phase: str, progress: str) -> None:
+        status = {"status": {"phase": phase, "progress": progress}}
+        there.kubernetes.apply("datavolumes", "default", "vm-1", status)
+
+    told("CloneInProgress", "25.00%")
+    await there.look()
+    assert there.only().done == 2 * GiB
+    there.clock.advance(10)
+    told("Succeeded", "100.0%")
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 10.0)
+    assert one.uid == there.last().uid
+
+
+async def test_end_that_is_seen_late(there: Stage) -> None:
+    """A connection that hangs tells late: the end is when the DataVolume became ready."""
+    there.golden(CEPH, 8 * GiB)
+    one = clone(there, CEPH, "copy")
+    one.phase("HostClone", "10.00%")
+    await there.look()
+    there.clock.advance(40)
+    one.succeed()
+    there.clock.advance(25)
+    await there.look()
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 40.0)
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_longhorn_tells_no_time(there: Stage, away: bool) -> None:
+    """A deep copy that ended while nobody could see it is counted; when it ended nobody knows."""
+    _, two = await deep(there)
+    two.initiate()
+    await there.look()
+    if away:
+        await there.stop()
+    there.watched = frozenset()
+    there.clock.advance(10)
+    if not away:
+        await there.look()
+    two.copied()
+    there.clock.advance(3600)
+    there.watched = EVERY
+    if away:
+        await there.start()
+    await there.look()
+    assert there.ended(V2, "csi-clone") == {("done", ""): 1}
+    assert there.counted(V2, "csi-clone") == NOTHING
+    assert (there.last().done, there.last().seconds) == (3 * GiB, None)
+
+
+async def test_error_of_before_the_first_start_is_not_the_end(there: Stage) -> None:
+    """What stands at Error when the service looks for the first time may be made after all."""
+    await there.stop()
+    (there.data / "copies.db").unlink()
+    one = clone(there, CEPH, "copy")
+    one.fail("source claim is in use")
+    await there.start()
+    await there.look()
+    there.golden(CEPH, 8 * GiB)
+    there.clock.advance(30)
+    one.phase("HostClone", "1.00%")
+    await there.look()
+    there.clock.advance(20)
+    one.succeed()
+    await there.look()
+    assert there.ended(CEPH, "host-assisted") == {("done", ""): 1}
+    assert there.counted(CEPH, "host-assisted") == (8 * GiB, 20.0)

@@ -241,3 +241,23 @@ async def test_stop_before_anything_was_seen(fake: FakeKubernetes, tmp_path: Pat
     with suppress(asyncio.CancelledError):
         async with watching(fake, tmp_path):
             pass
+
+
+async def test_classes_of_one_image_share_a_label(fake: FakeKubernetes, tmp_path: Path) -> None:
+    """Harvester makes a class for each image: an image's name becomes no label."""
+    for name in ("longhorn-image-abcde", "longhorn-image-fghij"):
+        parameters = {"backingImage": name, "dataEngine": "v1"}
+        cls = {"provisioner": "driver.longhorn.io", "parameters": parameters}
+        fake.create("storageclasses", {"metadata": {"name": name}, **cls})
+    claim = bound(fake, "vm-1", "longhorn-image-abcde", GiB)
+    volume(fake, "golden", GiB)
+    two = Cloned(fake, str(claim["spec"]["volumeName"]), "golden", GiB, engine="v1")
+    two.begin()
+    two.initiate()
+    async with watching(fake, tmp_path) as service:
+        copy = await service.news(bool)
+        assert (copy.storage_class, copy.engine) == ("(image)", "longhorn-v1")
+        assert (copy.namespace, copy.name) == ("default", "vm-1")
+        text = service.metrics.text().decode()
+    assert 'storage_class="(image)"' in text
+    assert "longhorn-image" not in text

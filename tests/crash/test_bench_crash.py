@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.test_cluster import Both, settings
 from tests.crash.dying import dying
+from tests.crash.test_cluster_crash import often
 from tests.crash.test_crash import ask, mortal
 from tests.servers.gated import COPYING
 from tests.servers.running import Client, config, running
@@ -15,6 +16,7 @@ from tests.servers.site import site
 
 MiB = 1 << 20
 POINTS = ["amid write", "after settle", "before remove", "after remove", *COPYING]
+BESIDE = ["after settle", "amid copy", "after copy", "after uncopy"]
 
 
 def wanted(name: str) -> dict[str, object]:
@@ -27,7 +29,7 @@ async def tidied(client: Client) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", often(POINTS, "amid write", "after copy"))
 async def test_killed_on_this_machine(tmp_path: Path, point: str) -> None:
     """The next start removes what there is, before it takes another bench."""
     async with mortal(tmp_path, point) as (process, http, base):
@@ -39,7 +41,7 @@ async def test_killed_on_this_machine(tmp_path: Path, point: str) -> None:
         assert client.files() == []
 
 
-@pytest.mark.parametrize("point", ["after settle", "amid copy", "after copy", "after uncopy"])
+@pytest.mark.parametrize("point", often(BESIDE, "amid copy", "after uncopy"))
 async def test_killed_beside_a_cluster(tmp_path: Path, point: str) -> None:
     """Image and copy go, also the copy that CDI had only begun."""
     async with site(tmp_path / "site") as cluster:

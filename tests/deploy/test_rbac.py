@@ -28,6 +28,7 @@ from importer.model import Placed
 from importer.targets import Order, Place, Shelf, marks
 from importer.targets.backingimage.shelf import BackingImageShelf
 from importer.targets.cdi.shelf import CdiShelf
+from importer.targets.cloning import Clones
 from importer.units import MiB
 from tests import images
 from tests.deploy.kustomize import Object, overlay
@@ -190,6 +191,17 @@ async def copies_seen(there: Stage) -> None:
     assert set(copies.watching().values()) == {True}
 
 
+async def copied(there: Stage) -> None:
+    """An image of Longhorn v2 is copied, which is over when Longhorn says so; then both go."""
+    shelf, image, copy = await there.shelf("longhorn-v2"), order("six"), order("seven")
+    assert isinstance(shelf, Clones)
+    placed = await import_(shelf.place(image), there.image)
+    cloned = await shelf.clone(placed, copy, 4 * MiB)
+    assert cloned.why == "", "Longhorn is looked at"
+    await shelf.unclone(copy)
+    await shelf.remove(image, placed)
+
+
 SCENES: list[Callable[[Stage], Awaitable[None]]] = [
     backing_image,
     data_volume,
@@ -197,6 +209,7 @@ SCENES: list[Callable[[Stage], Awaitable[None]]] = [
     never_ready,
     claim_alone,
     copies_seen,
+    copied,
 ]
 
 

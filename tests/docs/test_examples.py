@@ -1,6 +1,7 @@
 """The examples of docs/api.md, run as they stand by a shell against the real service."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -70,6 +71,8 @@ async def test_the_examples_do_what_the_page_says(client: Client, tmp_path: Path
             assert status in expected, f"{command}\n{body}"
             if route == "POST /v1/uploads":
                 upload = re.findall(r"Location: uploads/(\w+)", body)[0]
+            if route == "POST /v1/bench":
+                upload = json.loads(body)["id"]
             if route == "POST /v1/images":
                 assert (await client.until("debian-12"))["status"]["phase"] == "Ready"
             ran.add(route)

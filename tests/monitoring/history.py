@@ -7,7 +7,7 @@ seconds, which do not ask how often.
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from importer.metrics import Metrics
@@ -41,9 +41,9 @@ LAST_DAY = BEFORE | {"wire": 500 * MiB, "target": 8.0, "Processing": 9.0, "copyi
 
 def scrapes(end: float) -> Iterator[float]:
     """Yield when it was scraped: every six hours, every hour of the last day, then each minute."""
-    back = [*range(9 * 24, 24, -6), *range(24, 2, -1)]
+    back = [*range(9 * 24, 24, -6), *range(24, 1, -1)]
     yield from (end - hours * 3600 for hours in back)
-    yield from (end - minutes * 60 for minutes in range(120, -1, -1))
+    yield from (end - minutes * 60 for minutes in range(70, -1, -1))
 
 
 def told(end: float) -> Iterator[str]:
@@ -57,10 +57,14 @@ def told(end: float) -> Iterator[str]:
         metrics.copies.clock = lambda at=at: at
         if number:
             _happens(metrics, BEFORE if at <= end - DAY else LAST_DAY, at)
-        for line in metrics.text().decode().splitlines():
-            if not line.startswith("#"):
-                yield f"{line} {at:.3f}\n"
-    yield "# EOF\n"
+        yield from scraped(metrics, at)
+
+
+def scraped(metrics: Metrics, at: float) -> Iterator[str]:
+    """Yield the lines of a scrape at that moment."""
+    for line in metrics.text().decode().splitlines():
+        if not line.startswith("#"):
+            yield f"{line} {at:.3f}\n"
 
 
 def _happens(metrics: Metrics, sizes: dict[str, float], at: float) -> None:
@@ -85,11 +89,12 @@ def _happens(metrics: Metrics, sizes: dict[str, float], at: float) -> None:
         metrics.copies.live(of, 1, 4000 * MiB, at - 30)
 
 
-def blocks(end: float, folder: Path) -> Path:
-    """Make Prometheus' own files of it, in *folder*."""
+def blocks(lines: Iterable[str], folder: Path) -> None:
+    """Make Prometheus' own files of scrapes, in ``folder/tsdb``."""
     text = folder / "history.txt"
     with text.open("w") as file:
-        file.writelines(told(end))
+        file.writelines(lines)
+        file.write("# EOF\n")
     # One block, not one for each two hours: the whole text is read for every block.
     command = [
         "promtool",
@@ -98,7 +103,6 @@ def blocks(end: float, folder: Path) -> Path:
         "openmetrics",
         "--max-block-duration=2000h",
     ]
-    made = folder / "tsdb"
-    subprocess.run([*command, str(text), str(made)], check=True, capture_output=True)
+    made = [str(text), str(folder / "tsdb")]
+    subprocess.run([*command, *made], check=True, capture_output=True)
     text.unlink()
-    return made

@@ -12,7 +12,7 @@ import pytest
 from deploy.monitoring.dashboard import dashboard
 from deploy.monitoring.recordings import beside_last_week, live
 from tests import images
-from tests.monitoring.history import BEFORE, CLASS, DAY, LAST_DAY, WAYS, MiB, blocks
+from tests.monitoring.history import BEFORE, CLASS, DAY, LAST_DAY, WAYS, MiB, blocks, told
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.servers.running import Client, config, running
 
@@ -35,7 +35,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 async def asked(client: Client, tmp_path: Path) -> AsyncIterator[Prometheus]:
     """A Prometheus that knows nine days of another service, and scrapes this one."""
     end = time.time() - 1
-    blocks(end, tmp_path)
+    blocks(told(end), tmp_path)
     target = client.base.removeprefix("http://")
     async with prometheus(target, TOKEN, tmp_path, end) as asked:
         yield asked
@@ -76,7 +76,7 @@ def of_now() -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 async def test_every_recording_is_the_scripts(asked: Prometheus) -> None:
-    """Rates, seconds, shares are what the script did in the day and in the week before it."""
+    """Rates, seconds, shares are what the script did: in minutes, in a day, in the week before."""
     values = [*expected("1d", LAST_DAY), *expected("week_before", BEFORE)]
     for name, labels, value in values:
         (found,) = await asked.until(f"storage_class:{name}{{{matching(labels)}}}")
@@ -85,20 +85,13 @@ async def test_every_recording_is_the_scripts(asked: Prometheus) -> None:
     for name in set(RECORDED) - names:  # How many: of as many steps as the script has.
         (found, *_) = await asked.until(f"{name}{{{matching({})}}}")
         assert float(found["value"][1]) > 0, name
-
-
-async def test_what_is_recorded_of_the_last_minutes(asked: Prometheus) -> None:
-    """The same of windows of minutes, at the script's end: by now it is some seconds over."""
     exprs = {recording.name: recording.expr for recording in live()}
-    await asked.until("up")
-    for name, labels, value in of_now():
-        expr = exprs[f"storage_class:{name}"]
-        found = [
-            float(one["value"][1])
-            for one in await asked.ask(expr, asked.end)
-            if labels.items() <= one["metric"].items()
+    for name, labels, value in of_now():  # At the script's end, which is some seconds ago.
+        found = await asked.ask(exprs[f"storage_class:{name}"], asked.end)
+        values = [
+            float(one["value"][1]) for one in found if labels.items() <= one["metric"].items()
         ]
-        assert found == [pytest.approx(value, rel=1e-6)], (name, labels)
+        assert values == [pytest.approx(value, rel=1e-6)], (name, labels)
 
 
 def matching(labels: dict[str, str]) -> str:
@@ -115,8 +108,8 @@ async def test_alerts_that_are_due_wait_for_their_time(asked: Prometheus) -> Non
         (found, *_) = await asked.until(f'ALERTS{{alertname="{name}", alertstate="firing"}}')
         assert found["metric"]["reason"] in ("no-space", "clone-error")
     await asked.until('up unless on () ALERTS{alertname="ImporterDown"}')  # once it was scraped
-    told = {one["metric"]["alertname"] for one in await asked.ask("ALERTS")}
-    assert told == {
+    due = {one["metric"]["alertname"] for one in await asked.ask("ALERTS")}
+    assert due == {
         *("ImporterImportsSlower", "ImporterCopiesSlower"),
         *("ImporterImportsFail", "ImporterCopiesFail"),
     }

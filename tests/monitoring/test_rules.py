@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
 from deploy.monitoring.__main__ import FILES, FOLDER
 from deploy.monitoring.alerts import ALERTS
 from deploy.monitoring.recordings import beside_last_week, live
 from deploy.monitoring.rules import RUNBOOKS, groups
-from importer.metrics import Metrics
-from tests.docs.pages import ROOT
+from importer import config
+from importer.cli.commands import app
+from importer.metrics import REASONS, Metrics
+from tests.docs.pages import ROOT, code, page, rows, section
 
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.glob("*.test.yaml"))
@@ -91,22 +94,39 @@ def test_every_alert_has_its_page(alert: Any) -> None:
 
 
 def test_every_page_has_its_alert() -> None:
-    """No page is left over of an alert that is no more."""
-    assert {page.stem for page in PAGES} == {alert.name for alert in ALERTS}
+    """No page is left over of an alert that is no more, and docs/monitoring.md lists them all."""
+    assert {file.stem for file in PAGES} == {alert.name for alert in ALERTS}
+    table = rows(section(page("monitoring"), "## Alerts"))
+    assert [(name, severity) for name, severity, _ in table] == [
+        (f"[{alert.name}](runbooks/{alert.name}.md)", alert.severity) for alert in ALERTS
+    ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_and_queries_of_a_page_are_good(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)
+def test_links_and_queries_of_a_page_are_good(file: Path, tmp_path: Path) -> None:
     """Links lead to files that are there; what is to be asked of Prometheus is PromQL."""
-    text = page.read_text()
+    text = file.read_text()
     for link in re.findall(r"\]\(([^):#]+)[^)]*\)", text):
-        assert (page.parent / link).exists(), link
-    queries = re.findall(r"^```promql\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        assert (file.parent / link).exists(), link
+    queries = code(text, "promql")
     assert queries
     rules = [{"record": f"q:{number}", "expr": query} for number, query in enumerate(queries)]
-    file = tmp_path / "rules.yaml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "page", "rules": rules}]}))
-    promtool("check", "rules", file)
+    made = tmp_path / "rules.yaml"
+    made.write_text(yaml.safe_dump({"groups": [{"name": "page", "rules": rules}]}))
+    promtool("check", "rules", made)
+
+
+def test_pages_name_what_there_is() -> None:
+    """Commands, settings and errors of the pages are those of the service."""
+    text = "\n".join(one.read_text() for one in PAGES)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(re.findall(r"`importer ([a-z]+)", text)) <= set(commands)
+    known = {(part, name) for part, name, _ in config.settings()}
+    assert set(re.findall(r"`\[(\w+)\] (\w+)`", text)) <= known
+    failing = (ROOT / "docs/runbooks/ImporterImportsFail.md").read_text()
+    reasons = set(re.findall(r"`((?:[a-z]+-)+[a-z]+)`", failing))
+    assert len(reasons) > 5
+    assert reasons <= REASONS.keys()
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:

@@ -7,7 +7,6 @@ cluster does not answer) at the service's next start and before the next bench.
 
 import asyncio
 import secrets
-from contextlib import suppress
 
 import msgspec
 import structlog
@@ -56,6 +55,8 @@ class Benches:
         self._task: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
         self._stopping = False
+        self._left = ""
+        """Why something of a bench could not be taken away the last time."""
 
     async def start(self) -> None:
         """Clean up after a bench that left something; nobody waits for it."""
@@ -92,13 +93,14 @@ class Benches:
                 data=data,
                 started_at=now(),
             )
+            self._leash = None
             self._task = asyncio.create_task(self._run(turns), name="bench")
             return self._bench
 
     async def look(self, id: str) -> Bench:
         """Return the bench as it is now; that keeps it going. Raises NotFound."""
         bench = self._known(id)
-        if self._leash and bench.state is BenchState.RUNNING:
+        if bench.state is BenchState.RUNNING and self._leash and not self._leash.expired():
             self._leash.reschedule(asyncio.get_running_loop().time() + self._lease)
         return await self._live(bench)
 
@@ -117,7 +119,9 @@ class Benches:
 
     def _known(self, id: str) -> Bench:
         if self._bench is None or self._bench.id != id:
-            raise NotFound(f"no bench {id}: only the last one is known, until the service stops")
+            raise NotFound(
+                f"no bench {id[:40]}: only the last one is known, until the service stops"
+            )
         return self._bench
 
     def _cancel(self) -> None:
@@ -136,7 +140,10 @@ class Benches:
             await self.start()
         if self._task is None or self._task.done():
             return
-        raise BenchBusy("what an earlier bench has left is being taken away; try again in a while")
+        raise BenchBusy(
+            "what an earlier bench has left is being taken away; try again in a while"
+            + (f". The last time that failed: {self._left}" if self._left else "")
+        )
 
     async def _checked(self, request: BenchRequest, data: int) -> list[Run]:
         """Return the turns: every class its first, then every class its second."""
@@ -212,17 +219,12 @@ class Benches:
             self._bench = msgspec.structs.replace(self._bench, **fields)
 
     async def _live(self, bench: Bench) -> Bench:
-        """Return *bench* with how far the import is that runs now."""
-        if bench.state is not BenchState.RUNNING:
+        """Return *bench* with how far the import or the copy is that runs now."""
+        if bench.state is not BenchState.RUNNING or not (now := await self._course.now()):
             return bench
-        for thing in await self.things():
-            with suppress(NotFound):
-                image = await self._course.images.get(thing.namespace, thing.name)
-                if not image.status.error and image.status.target is None:
-                    words = f"{image.phase}: {image.status.doing}".removesuffix(": None")
-                    doing, progress = f"{bench.doing}: {words}", image.status.progress
-                    return msgspec.structs.replace(bench, doing=doing, progress=progress)
-        return bench
+        words, progress = now
+        doing = f"{bench.doing}: {words}" if words else bench.doing
+        return msgspec.structs.replace(bench, doing=doing, progress=progress)
 
     # --- after
 
@@ -231,10 +233,12 @@ class Benches:
 
     async def _clear(self) -> ImporterError | None:
         """Take away what was made; return what is in the way."""
+        self._left = ""
         try:
             await self._course.clear()
         except (ImporterError, OSError) as exc:
             log.exception("a bench cannot be cleaned up")
+            self._left = str(exc)
             return exc if isinstance(exc, ImporterError) else ImporterError(str(exc))
         return None
 

@@ -14,7 +14,17 @@ from importer.jobs.bench.ledger import Ledger, Thing
 from importer.jobs.bench.result import Copied, Imported, Run
 from importer.jobs.images import Images
 from importer.jobs.timeline import problem_of
-from importer.model import Copy, Image, ImageRequest, Phase, Placed, Spec, UploadSource
+from importer.model import (
+    OVER,
+    Copy,
+    Image,
+    ImageRequest,
+    Phase,
+    Placed,
+    Progress,
+    Spec,
+    UploadSource,
+)
 from importer.stream.unbroken import unbroken
 from importer.targets import Order, Tell
 from importer.targets.classes import Classes
@@ -46,11 +56,43 @@ class Course:
         await self.clear()
         return run
 
+    async def now(self) -> tuple[str, Progress | None] | None:
+        """Return in words, and in bytes where they are known, how far the import or copy is."""
+        things = await self.ledger.things()
+        if not things:
+            return None
+        if things[-1].kind == "copy":
+            return self._copying(things[-1])
+        try:
+            image = await self.images.get(things[-1].namespace, things[-1].name)
+        except NotFound:
+            return None
+        if image.phase in OVER:
+            return None
+        words = f"{image.phase}: {image.status.doing}" if image.status.doing else f"{image.phase}"
+        return words, image.status.progress
+
+    def _copying(self, thing: Thing) -> tuple[str, Progress | None] | None:
+        """Return what the watcher knows of a copy that runs; what it does is told already."""
+        for copy in self.copies.running():
+            if _is(copy, thing) and copy.done:
+                return "", Progress(done=copy.done, total=copy.total)
+        return None
+
     async def clear(self) -> None:
-        """Take away all that is written down, the last first. Raises ImporterError, OSError."""
+        """Take away all that is written down, the last first.
+
+        What one thing raises (ImporterError, OSError) is raised once all have been tried.
+        """
+        failed: list[ImporterError | OSError] = []
         for thing in reversed(await self.ledger.things()):
-            await (self._remove(thing) if thing.kind == "image" else self._uncopy(thing))
-            await self.ledger.cross_off(thing)
+            try:
+                await (self._remove(thing) if thing.kind == "image" else self._uncopy(thing))
+                await self.ledger.cross_off(thing)
+            except (ImporterError, OSError) as exc:
+                failed.append(exc)
+        if failed:
+            raise failed[0]
 
     async def _imported(self, of: str, namespace: str, name: str, disk: Pattern) -> Image:
         """Import *disk* as everybody's images are imported."""
@@ -114,8 +156,8 @@ async def _at_once() -> None:
     """Wait for nothing: the first byte is there."""
 
 
-def _is(copy: Copy, order: Order) -> bool:
-    return (copy.namespace, copy.name) == (order.namespace, order.name)
+def _is(copy: Copy, one: Thing | Order) -> bool:
+    return (copy.namespace, copy.name) == (one.namespace, one.name)
 
 
 def _placed(image: Image) -> Placed:

@@ -121,9 +121,9 @@ class Copy:
         """Return what Longhorn copies: what its source takes, no more than it could hold."""
         if volume.spec.clone_mode == "linked-clone":
             return 0
-        name = volume.status.clone_status.source_volume
-        found = await self._cluster.find(VOLUMES, self._longhorn, name) if name else None
-        taken = view(Volume, found).status.actual_size if found else 0
+        named = f"metadata.name={volume.status.clone_status.source_volume}"
+        found = await self._cluster.all(VOLUMES, self._longhorn, fields=named)
+        taken = sum(view(Volume, one).status.actual_size for one in found)
         return min(taken, self._size) or self._size
 
     def _strategy(self, kind: str) -> Strategy | None:

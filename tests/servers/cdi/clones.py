@@ -108,11 +108,15 @@ class Cloning(Filling):
         state = {"cloneStatus": {"state": "initiated", "sourceVolume": source}}
         new = {"metadata": {"name": name, **space}, "spec": wanted, "status": state}
         self.kubernetes.create("volumes", new)
+        told = {"replica": {"progress": 30, "state": "in_progress"}}
+        engine = {"metadata": {"name": f"{name}-e-0", **space}, "spec": {"volumeName": name}}
+        self.kubernetes.create("engines", {**engine, "status": {"cloneStatus": told}})
 
     def _uncloned(self, key: tuple[str, str]) -> None:
         """Remove what Longhorn had of a DataVolume."""
         if name := self._longhorn.pop(key, None):
             self.kubernetes.delete("volumes", SPACE, name)
+            self.kubernetes.delete("engines", SPACE, f"{name}-e-0")
 
     def _claimed(self, volume: Object, of: Object, spec: Object, kind: str) -> Object:
         meta = volume["metadata"]

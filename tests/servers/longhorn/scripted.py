@@ -5,7 +5,7 @@ completed; failed, and initiated again with the next number. The engine says how
 and forgets it before the next try.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.servers.kubernetes import FakeKubernetes, Object
 
@@ -38,19 +38,22 @@ class Cloned:
     size: int
     mode: str = "full-copy"
     engine: str = "v2"
-    claim: dict[str, str] = field(default_factory=dict)
-    """``namespace`` and ``pvcName``, once it is bound."""
-
     def begin(self) -> None:
         """Create it, as the CSI driver does before it answers."""
         spec = {"size": str(self.size), "dataEngine": self.engine, "cloneMode": self.mode}
         spec["dataSource"] = f"vol://{self.source}"
-        _created(self.kubernetes, self.name, spec, {"kubernetesStatus": self.claim})
+        _created(self.kubernetes, self.name, spec, {})
 
     @property
     def uid(self) -> str:
         """The volume's."""
         return str(self.kubernetes.get("volumes", SPACE, self.name)["metadata"]["uid"])
+
+    def bound(self, claim: str, namespace: str = "default") -> None:
+        """Be of *claim*: remembered when it is of none any more."""
+        told = {"namespace": namespace, "pvcName": claim}
+        status = {"status": {"kubernetesStatus": told}}
+        self.kubernetes.apply("volumes", SPACE, self.name, status)
 
     def initiate(self, attempt: int = 1) -> None:
         """Begin to copy."""
