@@ -131,8 +131,8 @@ class Sending:
     def _stands_at(self, offset: int) -> None:
         if offset > self.offset:
             self._patience.progress()
-        elif offset < self.offset and not offset:
-            self._note("the service begins anew, and so does sending")
+        elif self.sent and not offset:
+            self._note("the service has nothing of it: sending from the start")
         self.offset = offset
         self._news()
 
@@ -191,7 +191,7 @@ class Sending:
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise Refused(_lost(self._name, why))
-        self._note(f"{why}: beginning anew")
+        self._note(why)
         self.offset, self.whole = 0, False
 
     def _note(self, text: str) -> None:
