@@ -113,6 +113,15 @@ class ImageRoutes:
                 query=_UPLOAD,
             ),
             Route(
+                "POST",  # what forms, and curl's -F and --data-binary, send by themselves
+                f"{one}/content",
+                self._taking.counted(self.upload),
+                {200: Image, 202: Image},
+                UPLOAD_ERRORS,
+                body=("application/octet-stream", "multipart/form-data"),
+                query=_UPLOAD,
+            ),
+            Route(
                 "POST",
                 f"{one}/cancel",
                 self.cancel,

@@ -44,7 +44,7 @@ class HarvesterRoutes:
         """Take the file of a VirtualMachineImage."""
         cluster = self.service.there
         space, name = request.match_info["namespace"], request.match_info["name"]
-        if request.query.get("action") != "upload":
+        if request.method != "POST" or request.query.get("action") != "upload":
             return text(404, "404 page not found")
         cluster.check_namespace(space)
         image = await harvester.found(cluster, space, name)

@@ -51,7 +51,7 @@ class LonghornRoutes:
         """Take the file of a BackingImage that waits for it."""
         cluster, settings = self.service.there, self.service.config.longhorn
         name = request.match_info["name"]
-        if request.query.get("action") != "upload":
+        if request.method != "POST" or request.query.get("action") != "upload":
             return error(404, "404 page not found")
         if why := await existing.refusal(cluster, settings, name):
             return failure(500, why)
