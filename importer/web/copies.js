@@ -14,6 +14,9 @@ export class Copies {
   #images;
   #timer = null;
 
+  /** For each answer that is waited for, what the stream told meanwhile: that is newer. */
+  #since = new Set();
+
   /** "unknown" until asked, "there", or "away": this service has none. */
   state = signal("unknown");
 
@@ -33,17 +36,22 @@ export class Copies {
   }
 
   async refresh() {
+    const since = new Map();
+    this.#since.add(since);
     try {
       const { items, classes } = await api.copies();
-      this.#byUid.value = new Map(items.map((copy) => [copy.uid, copy]));
+      this.#byUid.value = new Map([...items.map((copy) => [copy.uid, copy]), ...since]);
       this.#told.value = classes;
       this.state.value = "there";
     } catch (error) {
       if (error.status === 404) this.state.value = "away";
+    } finally {
+      this.#since.delete(since);
     }
   }
 
   take(copy) {
+    this.#since.forEach((told) => told.set(copy.uid, copy));
     this.#byUid.value = new Map(this.#byUid.peek()).set(copy.uid, copy);
     if (copy.state !== "Running") this.ended();
   }

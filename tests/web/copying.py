@@ -6,6 +6,7 @@ of classes (``GET /v1/copies``), and ``event: copy`` among the events.
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -49,8 +50,9 @@ class Copying:
     async def tell(self, copy: dict[str, Any]) -> None:
         """Let every page that listens know how *copy* is now."""
         self.items = [one for one in self.items if one["uid"] != copy["uid"]] + [copy]
-        for stream in self._streams:
-            await stream.write(f"event: copy\ndata: {json.dumps(copy)}\n\n".encode())
+        for stream in list(self._streams):
+            with suppress(ConnectionError):  # that page is closed
+                await stream.write(f"event: copy\ndata: {json.dumps(copy)}\n\n".encode())
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/v1/copies":
