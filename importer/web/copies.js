@@ -5,6 +5,9 @@ import * as api from "./api.js";
 import { OVER } from "./images.js";
 import { computed, signal } from "./lib.js";
 
+/** Copies kept at most; the service tells the running ones and the last fifty. */
+const MOST = 500;
+
 /** Milliseconds within which several ends cost one question. */
 const GATHER = 1000;
 
@@ -19,6 +22,9 @@ export class Copies {
 
   /** "unknown" until asked, "there", or "away": this service has none. */
   state = signal("unknown");
+
+  /** Kinds of objects that the service cannot look at just now: copies may be missing. */
+  blind = signal([]);
 
   /** Newest first. */
   all = computed(() => [...this.#byUid.value.values()].sort((a, b) => moment(b).localeCompare(moment(a))));
@@ -39,9 +45,10 @@ export class Copies {
     const since = new Map();
     this.#since.add(since);
     try {
-      const { items, classes } = await api.copies();
+      const { items, classes, watching = {} } = await api.copies();
       this.#byUid.value = new Map([...items.map((copy) => [copy.uid, copy]), ...since]);
       this.#told.value = classes;
+      this.blind.value = Object.keys(watching).filter((kind) => !watching[kind]);
       this.state.value = "there";
     } catch (error) {
       if (error.status === 404) this.state.value = "away";
@@ -52,7 +59,9 @@ export class Copies {
 
   take(copy) {
     this.#since.forEach((told) => told.set(copy.uid, copy));
-    this.#byUid.value = new Map(this.#byUid.peek()).set(copy.uid, copy);
+    const all = new Map(this.#byUid.peek()).set(copy.uid, copy);
+    if (all.size > MOST) all.delete(all.keys().next().value);
+    this.#byUid.value = all;
     if (copy.state !== "Running") this.ended();
   }
 

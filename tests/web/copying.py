@@ -24,6 +24,7 @@ class Copying:
     behind: Served
     items: list[dict[str, Any]] = field(default_factory=list)
     classes: list[dict[str, Any]] = field(default_factory=list)
+    watching: dict[str, bool] = field(default_factory=lambda: {"datavolumes": True})
     asked: int = 0
     """Times the copies were asked for."""
 
@@ -57,7 +58,8 @@ class Copying:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/v1/copies":
             self.asked += 1
-            return web.json_response({"items": self.items, "classes": self.classes})
+            told = {"items": self.items, "classes": self.classes, "watching": self.watching}
+            return web.json_response(told)
         async with self._client.request(
             request.method,
             self.behind.address + request.raw_path,
