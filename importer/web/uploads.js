@@ -7,6 +7,7 @@ cannot open it by itself. `offset` is what the service has taken; it may go back
 import { ApiError, authorization, problemIn, UNREACHABLE } from "./api.js";
 import { Kept } from "./kept.js";
 import { computed, signal } from "./lib.js";
+import { Others } from "./others.js";
 
 const ENDPOINT = "/v1/uploads";
 
@@ -36,6 +37,7 @@ export class Uploads {
   #kept = new Kept();
   #all = signal([]);
   #tus = null;
+  #others;
 
   /** Every upload of this page and those that an earlier visit left unfinished, oldest first. */
   all = computed(() => this.#all.value);
@@ -46,6 +48,19 @@ export class Uploads {
   constructor(images) {
     this.images = images;
     this.#all.value = this.#kept.all().map((record) => new Upload(record, null, "asks"));
+    this.#others = new Others({
+      own: () => this.#all.peek().filter((upload) => upload.file).map(({ key }) => key),
+      heldElsewhere: (keys) => this.#yield(keys, (upload) => !upload.file),
+      takenElsewhere: (keys) => this.#yield(keys, () => true),
+    });
+  }
+
+  /** Another page of this browser sends these: they are its affair now. */
+  #yield(keys, which) {
+    const gone = this.#all.peek().filter((upload) => keys.includes(upload.key) && which(upload));
+    gone.forEach((upload) => this.#halt(upload));
+    this.#all.value = this.#all.peek().filter((upload) => !gone.includes(upload));
+    this.#next();
   }
 
   of(image) {
@@ -59,6 +74,7 @@ export class Uploads {
     const upload = new Upload(record, file, "waiting");
     this.#all.value = [...this.#all.value, upload];
     this.#kept.keep(record, handle);
+    this.#others.take(upload.key);
     this.#next();
     return upload;
   }
@@ -66,6 +82,7 @@ export class Uploads {
   /** Go on with an upload of an earlier visit, once its file is here again. */
   take(upload, file) {
     upload.file = file;
+    this.#others.take(upload.key);
     this.#wait(upload);
   }
 

@@ -210,6 +210,8 @@ async def visit(browser: Browser, address: str, **options: object) -> AsyncItera
     """Open *address* in a browser that has seen nothing yet; *options* are its context's."""
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     try:
+        # Playwright gives files to fields only, not to the picker that also gives handles.
+        await context.add_init_script("delete globalThis.showOpenFilePicker")
         page = await context.new_page()
         page.set_default_timeout(15_000)
         seen = Visit(page)

@@ -80,6 +80,52 @@ async def test_another_file_after_a_reload(
         await there.state("mine", "Ready")
 
 
+HANDLES = """async (bytes) => {
+    const folder = await navigator.storage.getDirectory();
+    const handle = await folder.getFileHandle("handled.raw", {create: true});
+    const file = await handle.createWritable();
+    await file.write(new Uint8Array(bytes));
+    await file.close();
+}"""
+PICKS = """globalThis.showOpenFilePicker = async () => {
+    const folder = await navigator.storage.getDirectory();
+    return [await folder.getFileHandle("handled.raw")];
+}"""
+
+
+async def test_a_reload_with_a_handle(browser: Browser, served: Served, tmp_path: Path) -> None:
+    """Where the browser can open the file again by itself, nobody chooses it twice."""
+    file = images.raw(tmp_path / "handled.raw", 4 * MiB, 4 * MiB)
+    async with visit(browser, served.page) as there:
+        there.page.on("dialog", agree)
+        await there.page.evaluate(HANDLES, list(file.read_bytes()))
+        await there.page.evaluate(PICKS)
+        await there.slow_down(MiB // 2)
+        await there.go("import")
+        await there.page.get_by_role("button", name="Choose files").click()
+        await there.send()
+        await there.state("handled", "Transferring")
+        await there.page.reload()
+        await there.slow_down(-1)
+        await there.page.get_by_role("button", name="Continue upload of handled").click()
+        await there.state("handled", "Ready")
+    assert (served.data / "images" / "handled.raw").read_bytes() == file.read_bytes()
+
+
+async def test_two_pages_of_one_browser(there: Visit, served: Served, large: Path) -> None:
+    """What one page sends, another page of the same browser does not offer to go on with."""
+    await there.slow_down(2 * MiB)
+    await there.upload(large, name="held")
+    await there.state("held", "Transferring")
+    other = await there.page.context.new_page()
+    await other.goto(served.page)
+    await other.locator('.image[data-name="held"]').wait_for()
+    await expect(other.locator(".tray")).to_have_count(0)
+    await other.close()
+    await there.slow_down(-1)
+    await there.state("held", "Ready")
+
+
 async def test_pause_and_resume(there: Visit, served: Served, large: Path) -> None:
     """A paused upload sends nothing, says until when it is kept, and goes on where it stopped."""
     await there.slow_down(4 * MiB)
