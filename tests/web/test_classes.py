@@ -39,7 +39,10 @@ async def cluster(served: Served) -> AsyncIterator[Copying]:
         failed=3,
         slowestPhase=SENDING,
         failures={"checksum-mismatch": 1, "no-space": 2},
-        copies=[strategy("csi-clone", 5.2e8, basis="inferred", done=14, active=1)],
+        copies=[
+            strategy("csi-clone", 5.2e8, basis="inferred", done=14, active=1),
+            strategy("import", 1.1e8, done=21),
+        ],
     )
     async with Copying(served, [over("vm-0", 300)], [report]) as running:
         yield running
@@ -61,6 +64,7 @@ async def test_what_a_class_came_to(browser: Browser, cluster: Copying) -> None:
         await expect(line).to_contain_text("Transferring 31.2 s, 71% of the time")
         await expect(line).to_contain_text(re.compile(r"no-space . 2.*checksum-mismatch . 1"))
         await expect(line).to_contain_text(re.compile(r"520 MB/s.*inferred.*CSI clone"))
+        await expect(line).not_to_contain_text("110 MB/s")
         await expect(line).to_contain_text(re.compile(r"GiB of .*GiB free"))
         assert there.complaints == []
 
