@@ -53,7 +53,7 @@ export default {
   "side.internal": "服务",
 
   "backend.local": "本机",
-  "backend.cdi": "CDI（DataVolume）",
+  "backend.cdi": "CDI (DataVolume)",
   "backend.backingimage": "Longhorn 后备镜像",
 
   "classes.title": "存储类",
