@@ -1,6 +1,7 @@
 """Uploads of the page over a network that breaks, against a service that is started again."""
 
 import asyncio
+import base64
 import hashlib
 import re
 from collections.abc import Callable
@@ -80,11 +81,12 @@ async def test_another_file_after_a_reload(
         await there.state("mine", "Ready")
 
 
-HANDLES = """async (bytes) => {
+HANDLES = """async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     const folder = await navigator.storage.getDirectory();
     const handle = await folder.getFileHandle("handled.raw", {create: true});
     const file = await handle.createWritable();
-    await file.write(new Uint8Array(bytes));
+    await file.write(bytes);
     await file.close();
 }"""
 PICKS = """globalThis.showOpenFilePicker = async () => {
@@ -98,7 +100,7 @@ async def test_a_reload_with_a_handle(browser: Browser, served: Served, tmp_path
     file = images.raw(tmp_path / "handled.raw", 4 * MiB, 4 * MiB)
     async with visit(browser, served.page) as there:
         there.page.on("dialog", agree)
-        await there.page.evaluate(HANDLES, list(file.read_bytes()))
+        await there.page.evaluate(HANDLES, base64.b64encode(file.read_bytes()).decode())
         await there.page.evaluate(PICKS)
         await there.slow_down(MiB // 2)
         await there.go("import")
