@@ -37,7 +37,7 @@ from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import Speed, entered, failed, seconds_in
 from importer.metrics import ClassMetrics
-from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
+from importer.model import OVER, RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
 from importer.stream.unxz import Room
@@ -487,6 +487,10 @@ class Runner:
 
     async def _recover(self, record: Record) -> None:
         image = record.image
+        if image.phase not in OVER and _is_guest(image):
+            await self._spool.clear(image.uid)
+            await self._store.remove(image)  # its client sends it again, or never comes back
+            return
         self.shelf_of(image)
         if record.deleting:
             await self._remove(image)
@@ -554,6 +558,11 @@ async def _through(work: Any) -> Any:
             if task.cancelled():
                 raise
     return task.result()
+
+
+def _is_guest(image: Image) -> bool:
+    """Say whether its bytes go into an object of somebody else's."""
+    return isinstance(image.spec.source, UploadSource) and image.spec.source.into is not None
 
 
 def _order(image: Image) -> Order:

@@ -39,6 +39,7 @@ PATHS = {
 }
 """Path of a client → where its bytes go at the real proxy: never as a form (common.go:343-376)."""
 
+_METHODS = frozenset({"POST", "HEAD", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIELD = "file"
 _SAVING = "Saving stream failed: "
 _LARGER = "effective image size is larger than the reported available storage: "
@@ -60,6 +61,8 @@ class CdiRoutes:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request to one of PATHS."""
+        if request.method not in _METHODS:
+            return error(404, "404 page not found")
         cluster, settings = self.service.there, self.service.config.cdi
         to = await proxy.find(cluster, settings)
         if request.method != "POST":
@@ -80,7 +83,7 @@ class CdiRoutes:
             raise errors.UnsupportedImage(f"{_CLONE} is for CDI's own clones, not for images")
         claim = await self._claim(_said(request))
         of = await self.service.class_of(claim.spec.storage_class_name)
-        wanted = request_of(claim.metadata.namespace, claim.name, claim.metadata.uid, of.name)
+        wanted = request_of(claim, claim.name, of.name)
         place = claims.ClaimPlace(self.service.there, self.service.config.cdi, claim, post)
         body = await self._body(request)
         await uploaded(self.service, wanted, body, Into("cdi", claims.ACCEPTS, place.telling))

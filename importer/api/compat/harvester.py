@@ -118,6 +118,5 @@ def _size(request: web.Request) -> int:
 
 def _wanted(image: VmImage, storage_class: str) -> ImageRequest:
     """Return the record of *image*, under the name that people know."""
-    meta, spec = image.metadata, image.spec
-    name = spec.display_name or image.name
-    return request_of(meta.namespace, name, meta.uid, storage_class, sha512(spec.checksum))
+    name = image.spec.display_name or image.name
+    return request_of(image, name, storage_class, sha512(image.spec.checksum))

@@ -65,7 +65,7 @@ class LonghornRoutes:
         if body is None:
             return error(500, "EOF")
         of = await self.service.class_of("", "backingimage")
-        wanted = request_of(settings.namespace, name, image.metadata.uid, of.name)
+        wanted = request_of(image, name, of.name)
         await fill(self.service, of, image, wanted, body)
         return web.Response()
 

@@ -15,6 +15,7 @@ from importer.jobs.into import Into
 from importer.jobs.names import label_of
 from importer.kube.classes import ClusterClass, storage_class
 from importer.kube.cluster import Cluster
+from importer.kube.objects import View
 from importer.model import Checksum, Image, ImageRequest, Spec, UploadSource
 from importer.sources.upload import Body, go_ahead
 
@@ -47,7 +48,7 @@ class Service:
 
         Raises UnknownStorageClass.
         """
-        known = [one for one in await self.images.classes() if one.provisioner != "local"]
+        known = [one for one in await self.images.classes() if one.backend != "local"]
         likely = [one.name for one in known if one.name == name]
         likely += [one.name for one in known if one.backend == backend]
         if not likely:
@@ -69,12 +70,17 @@ def error(status: int, words: str) -> web.Response:
 
 
 def request_of(
-    namespace: str, name: str, uid: str, storage_class: str, checksum: Checksum | None = None
+    filled: View, name: str, storage_class: str, checksum: Checksum | None = None
 ) -> ImageRequest:
-    """Return the image that stands for an object: one object, one record."""
+    """Return the image that stands for the object that is *filled*: one object, one record."""
     label = label_of(name)[: 62 - _UID].rstrip("-") or "image"
-    spec = Spec(source=UploadSource(), storage_class=storage_class, checksum=checksum)
-    return ImageRequest(name=f"{label}-{uid[:_UID]}", namespace=namespace, spec=spec)
+    source = UploadSource(into=str(filled))
+    meta = filled.metadata
+    return ImageRequest(
+        name=f"{label}-{meta.uid[:_UID]}",
+        namespace=meta.namespace,
+        spec=Spec(source=source, storage_class=storage_class, checksum=checksum),
+    )
 
 
 def sha512(given: str) -> Checksum | None:
