@@ -1,7 +1,7 @@
 """An image that comes in a request body. It can be read once: whoever sends it sends it again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import aiohttp
 from aiohttp import web
@@ -28,9 +28,12 @@ class Flow:
         least_rate: int = 0,
         passed: Callable[[int, int], Awaitable[None]] = _freely,
         at: int = 0,
+        step: int = 0,
     ) -> None:
         self.stall = stall
         """Seconds without a byte that are borne."""
+
+        self._step = step
 
         self._least_rate = least_rate
         self._passed = passed
@@ -60,6 +63,12 @@ class Flow:
                 f"{self._least_rate} a second"
             )
         self._waited, self._came = 0.0, 0
+
+    def pieces(self, data: bytes) -> Iterable[bytes]:
+        """Return *data* in the pieces that a rate wants it in: none is waited for very long."""
+        if not self._step:
+            return (data,)
+        return (data[at : at + self._step] for at in range(0, len(data), self._step))
 
     async def passed(self, size: int) -> None:
         """Return when more may come after these *size* bytes. Raises TooManyUploads."""
