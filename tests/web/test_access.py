@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,32 @@ async def test_the_form_for_the_token(browser: Browser, served: Served) -> None:
         await token.fill("wrong")
         await token.press("Enter")
         await there.page.get_by_role("alert").wait_for()
+        await assert_accessible(there.page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_files_on_their_way(
+    browser: Browser, served: Served, large: Path, tmp_path: Path, scheme: str
+) -> None:
+    """Files that were chosen, one of them refused, and an upload that runs and pauses."""
+    wrong = tmp_path / "page.img"
+    wrong.write_text("<!doctype html>" + " " * 4096)
+    file = tmp_path / f"{scheme}.raw"
+    file.write_bytes(large.read_bytes())
+    async with visit(browser, served.page, color_scheme=scheme) as there:
+        await there.page.locator(".link[data-state=up]").wait_for()
+        await there.choose(file, wrong)
+        await there.page.get_by_text("not-an-image").wait_for()
+        await expect(there.field("Name")).to_have_value(scheme)
+        await assert_accessible(there.page)
+        await there.slow_down(1 << 20)
+        await there.page.get_by_role("button", name="Upload 1 file").click()
+        await there.uploading(scheme, "sending").wait_for()
+        await there.go("images")
+        await assert_accessible(there.page)
+        tray = there.uploading(scheme)
+        await tray.get_by_role("button", name=f"Pause upload of {scheme}").press("Enter")
+        await there.uploading(scheme, "paused").wait_for()
         await assert_accessible(there.page)
 
 
