@@ -16,6 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from importer.api.compat.words import authorised_elsewhere
+from importer.config import Compat
+from importer.errors import CallerError
 from tests import images
 from tests.servers.clock import HandClock
 from tests.servers.kubernetes import Object
@@ -310,3 +313,9 @@ async def test_our_token_is_needed_but_for_trusted_proxies(tmp_path: Path) -> No
                 assert (answer.status, told["status"], told["type"]) == (status, status, "error")
             async with http.get(client.base + "/v1/images") as answer:
                 assert answer.status == 401
+
+
+def test_a_network_that_is_none_is_refused_at_the_start() -> None:
+    """Rather than letting nobody in, or somebody else."""
+    with pytest.raises(CallerError, match="authorised_proxies"):
+        authorised_elsewhere(Compat(authorised_proxies=("10.0.0.0/8", "the ingress")))
