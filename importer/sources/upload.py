@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from importer.errors import UploadIncomplete
+from importer.errors import CallerError, UploadIncomplete
 from importer.sources import Declared, Opened
 from importer.stream.pipe import Chunks
 from importer.units import CHUNK, MiB
@@ -161,3 +161,24 @@ async def go_ahead(request: web.Request) -> None:
     if waits and request.transport and not request.get(_CONTINUED):
         request[_CONTINUED] = True
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def file_part(
+    request: web.Request, is_file: Callable[[aiohttp.BodyPartReader], bool], stall: float
+) -> aiohttp.BodyPartReader | None:
+    """Return the part of a form that *is_file*, None when there is none.
+
+    Raises CallerError for a damaged form, UploadIncomplete when it does not begin for *stall*
+    seconds.
+    """
+    await go_ahead(request)
+    try:
+        async with asyncio.timeout(stall):
+            async for part in await request.multipart():
+                if isinstance(part, aiohttp.BodyPartReader) and is_file(part):
+                    return part
+    except TimeoutError as exc:
+        raise UploadIncomplete(f"no file began within {stall:g} s of the form") from exc
+    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
+        raise CallerError(f"the multipart body is damaged: {exc}") from exc
+    return None

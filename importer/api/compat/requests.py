@@ -4,12 +4,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from importer.config import Config
-from importer.errors import CallerError, TargetUnavailable, UnknownStorageClass
+from importer.errors import TargetUnavailable, UnknownStorageClass
 from importer.jobs.images import Images
 from importer.jobs.into import Into
 from importer.jobs.names import label_of
@@ -17,7 +15,7 @@ from importer.kube.classes import ClusterClass, storage_class
 from importer.kube.cluster import Cluster
 from importer.kube.objects import View
 from importer.model import Checksum, Image, ImageRequest, Spec, UploadSource
-from importer.sources.upload import Body, go_ahead
+from importer.sources.upload import Body, file_part
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -95,14 +93,8 @@ async def file_in_form(
 
     *size*: its bytes, where the client says them. Raises CallerError for a damaged form.
     """
-    await go_ahead(request)
-    try:
-        async for part in await request.multipart():
-            if isinstance(part, aiohttp.BodyPartReader) and part.name in fields:
-                return Body(request, part, size, stall)
-    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
-        raise CallerError(f"the multipart body is damaged: {exc}") from exc
-    return None
+    part = await file_part(request, lambda part: part.name in fields, stall)
+    return Body(request, part, size, stall) if part else None
 
 
 def is_form(request: web.Request) -> bool:
