@@ -50,6 +50,10 @@ log = structlog.get_logger()
 TICK = 0.25
 """Seconds between two looks at how far running imports are."""
 
+GUESTS = 32
+"""Uploads into objects of somebody else's that run at the same time: these wait for their bytes
+already, Longhorn's for 60 seconds, so they are not kept behind imports of hours."""
+
 OpenUrl = Callable[[Record], Source]
 """Return the source of a record whose image is fetched from a URL."""
 
@@ -147,6 +151,7 @@ class Runner:
         self._metrics_of = metrics_of
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
+        self._guests = FairQueue(GUESTS)
         self._room = Room()
         self._jobs: dict[str, Job] = {}
         self._rates: dict[str, Rates] = {}
@@ -320,7 +325,7 @@ class Runner:
         try:
             if job.ready:
                 await job.ready()
-            async with self._queue.turn(lane) as turn:
+            async with (self._guests if job.into else self._queue).turn(lane) as turn:
                 await self._import(job, self._lending(job, source, turn))
         except ImporterError as exc:
             return await self._failed(job, exc, source)
