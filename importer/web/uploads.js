@@ -115,6 +115,11 @@ export class Uploads {
     if (upload.record.url) await end(upload.record.url);
   }
 
+  /** Take off the list whatever is over. */
+  clear() {
+    this.#in("sent", "ready", "failed").forEach((upload) => this.dismiss(upload));
+  }
+
   /** Take it off the list; what is sent stays. */
   dismiss(upload) {
     this.#halt(upload);
@@ -153,10 +158,15 @@ export class Uploads {
     if (upload) this.dismiss(upload);
   }
 
-  /** Ready: by this upload, or by another under its name while this one stood still. */
+  /** Ready: by this upload, whose last answer may still be on its way, or by another under its name
+  while this one stood still. */
   #done(upload) {
-    if (upload.state.peek() === "sent") upload.state.value = "ready";
-    else if (upload.state.peek() !== "ready") this.dismiss(upload);
+    if (["paused", "asks"].includes(upload.state.peek())) return this.dismiss(upload);
+    this.#halt(upload);
+    this.#kept.forget(upload.record);
+    upload.offset.value = upload.size;
+    upload.state.value = "ready";
+    this.#next();
   }
 
   #wait(upload) {

@@ -5,14 +5,19 @@ import { link } from "../router.js";
 import { goOn } from "./actions.js";
 import { Icon } from "./icons.js";
 
+const OVER = new Set(["sent", "ready", "failed"]);
+
 export function Tray({ model, t }) {
   const uploads = model.uploads.all.value;
   const [folded, fold] = useState(false);
   if (!uploads.length) return null;
   const going = uploads.filter(({ state }) => ["waiting", "sending", "lost"].includes(state.value)).length;
+  const over = uploads.every(({ state }) => OVER.has(state.value));
   return html`<section class="tray" aria-label=${t("upload.title")} data-folded=${folded || undefined}>
     <header>
       <h2>${going ? t("upload.going", { count: going }) : t("upload.title")}</h2>
+      ${over && html`<button type="button" class="ghost" aria-label=${t("do.dismiss")} title=${t("do.dismiss")}
+        onClick=${() => model.uploads.clear()}><${Icon} name="close" size=${18} /></button>`}
       <button type="button" class="ghost fold" aria-expanded=${String(!folded)} aria-label=${t(folded ? "upload.unfold" : "upload.fold")}
         onClick=${() => fold(!folded)}><${Icon} name="chevron" /></button>
     </header>
@@ -64,7 +69,7 @@ function buttons(model, t, upload, attempt) {
     state === "paused" && button("do.resume", "play", on),
     state === "asks" && button("do.continue", "play", on),
     state === "failed" && button("do.uploadAgain", "retry", on),
-    ["sent", "ready", "failed"].includes(state)
+    OVER.has(state)
       ? button("do.dismiss", "close", () => uploads.dismiss(upload))
       : button("do.cancel", "close", () => uploads.cancel(upload)),
   ];
