@@ -30,7 +30,7 @@ LOOKS = {
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
     "chinese": {"viewport": {"width": 1280, "height": 860}, "locale": "zh-CN"},
 }
-GRAPH = 6_000
+GRAPH = 12_000
 """Milliseconds after which a graph has something to show."""
 
 
