@@ -36,7 +36,6 @@ const BEGIN_ANEW = new Set(["not-found", "upload-incomplete"]);
 export class Uploads {
   #kept = new Kept();
   #all = signal([]);
-  #tus = null;
   #others;
 
   /** Every upload of this page and those that an earlier visit left unfinished, oldest first. */
@@ -109,7 +108,6 @@ export class Uploads {
 
   /** Stop, and tell the service to leave nothing of it. */
   async cancel(upload) {
-    this.#halt(upload);
     this.#drop(upload.record);
     this.#next();
     if (upload.record.url) await end(upload.record.url);
@@ -122,15 +120,15 @@ export class Uploads {
 
   /** Take it off the list; what is sent stays. */
   dismiss(upload) {
-    this.#halt(upload);
     this.#drop(upload.record);
     this.#next();
   }
 
-  /** The link is there again: whoever waits for it goes on at once, and who seems to send asks. */
+  /** The link is there again: whoever waits for it goes on at once. So does who seems to send: a
+  connection that nobody answers any more looks alive for minutes. */
   linked() {
     for (const upload of this.#all.peek()) {
-      if (upload.state.peek() === "lost") this.#begin(upload);
+      if (["lost", "sending"].includes(upload.state.peek()) && upload.file) this.#begin(upload);
     }
     this.#next();
   }
@@ -149,7 +147,8 @@ export class Uploads {
   /** All images are told: an unfinished upload whose image was deleted is no more. */
   synced() {
     for (const upload of this.#in("asks")) {
-      if (!this.images.find(upload.namespace, upload.name)) this.dismiss(upload);
+      const begun = upload.record.url;
+      if (begun && !this.images.find(upload.namespace, upload.name)) this.dismiss(upload);
     }
   }
 
@@ -184,19 +183,19 @@ export class Uploads {
   }
 
   #drop(record) {
+    const old = this.of(record);
     this.#kept.forget(record);
-    this.#all.value = this.#all.peek().filter(
-      (upload) => upload.namespace !== record.namespace || upload.name !== record.name,
-    );
+    if (old) this.#halt(old);
+    this.#all.value = this.#all.peek().filter((upload) => upload !== old);
   }
 
   async #begin(upload) {
     this.#halt(upload);
     upload.state.value = "sending";
     const turn = upload.turn;
-    this.#tus ??= import("./vendor/tus.js");
-    const { Upload: Tus } = await this.#tus;
-    if (upload.turn !== turn || upload.state.peek() !== "sending") return;
+    const Tus = await library();
+    if (upload.turn !== turn) return;
+    if (!Tus) return this.#later(upload, UNREACHABLE);
     upload.tus = new Tus(upload.file, this.#options(upload));
     upload.tus.url = upload.record.url;
     upload.tus.start();
@@ -249,7 +248,7 @@ export class Uploads {
   #refused(upload, error) {
     const problem = problemOf(error);
     if (BEGIN_ANEW.has(problem.slug) && upload.record.url) return this.#anew(upload);
-    if (problem.slug === "too-large" && upload.chunk > LEAST_CHUNK) upload.chunk /= 2;
+    if (problem.slug === "too-large" && upload.chunk > LEAST_CHUNK) upload.chunk = Math.ceil(upload.chunk / 2);
     else if (!PASSING.has(problem.slug)) return this.#fail(upload, problem);
     this.#later(upload, problem);
   }
@@ -292,6 +291,15 @@ export class Uploads {
     clearTimeout(upload.timer);
     upload.tus?.abort();
     upload.tus = null;
+  }
+}
+
+/** Loaded with the first upload; null while the service that has it is away. */
+async function library() {
+  try {
+    return (await import("./vendor/tus.js")).Upload;
+  } catch {
+    return null;
   }
 }
 

@@ -36,7 +36,9 @@ function Item({ model, t, upload }) {
   const error = refusal ?? (state === "failed" ? upload.error.value?.message : null);
   return html`<li data-upload=${upload.name} data-state=${state}>
     <div class="gist">
-      <a href=${link("images", upload.namespace, upload.name)} class="filename">${upload.name}</a>
+      ${model.images.find(upload.namespace, upload.name)
+        ? html`<a href=${link("images", upload.namespace, upload.name)} class="filename">${upload.name}</a>`
+        : html`<span class="filename">${upload.name}</span>`}
       <p class="facts">${told(t, upload)}</p>
     </div>
     <div class="row">${buttons(model, t, upload, attempt)}</div>
