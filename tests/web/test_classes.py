@@ -112,6 +112,33 @@ async def test_the_live_graph(browser: Browser, cluster: Copying) -> None:
         assert there.complaints == []
 
 
+async def test_the_graph_forgets(browser: Browser, cluster: Copying) -> None:
+    """Five minutes after the last byte there is nothing to draw, and nothing is sampled."""
+    async with visit(browser, cluster.page) as there:
+        await there.page.clock.install()
+        await there.page.evaluate(SAMPLE)
+        await there.page.clock.run_for(5_000)
+        assert await there.page.evaluate("rates.samples.value.length") == 5
+        await there.page.evaluate("model.running = []")
+        await there.page.clock.run_for(200_000)
+        assert await there.page.evaluate("rates.samples.value.length") == 205
+        await there.page.clock.run_for(100_000)
+        assert await there.page.evaluate("rates.samples.value") == []
+
+
+SAMPLE = """async () => {
+    const {Rates} = await import("/static/rates.js");
+    const copy = {uid: "1", strategy: "snapshot", done: 0, bytesPerSecond: 5, storageClass: "a"};
+    globalThis.model = {
+        running: [copy],
+        images: {all: {peek: () => []}},
+        copies: {running: {peek: () => model.running}},
+    };
+    globalThis.rates = new Rates(model);
+}"""
+"""The sampler alone, on the test's clock."""
+
+
 async def test_without_copies(there: Visit) -> None:
     """A service that does not tell of copies: the images' own records are counted."""
     async with WebServer(b"<!doctype html>" + b" " * 4096) as server:
