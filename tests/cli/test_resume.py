@@ -10,6 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from importer.cli.access import Access
+from importer.cli.body import LocalFile
+from importer.cli.client import Client as CliClient
+from importer.cli.exits import Refused
+from importer.cli.patience import Patience
+from importer.cli.progress import Nothing
+from importer.cli.sending import Sending
 from importer.errors import TargetUnavailable
 from importer.units import KiB, MiB
 from tests import images
@@ -28,7 +35,7 @@ FORMS = [
 """Options, the form that travels, and what is made of it."""
 
 SENT = {"as-is": SIZE, "raw+zstd": 64.1 * MiB, "qcow2": 72.4 * MiB}
-"""Bytes of `disk` in each form."""
+"""Bytes in each form of `disk` when it is so large."""
 
 
 @dataclass
@@ -74,12 +81,12 @@ async def way(data: Path, points: list[int], gate: Holding | None = None) -> Asy
         yield Way(service, cutting)
 
 
-def disk(folder: Path, seed: int = 1) -> Path:
-    """Make a raw disk of SIZE bytes whose first quarter is a hole, with written zeros in it too."""
+def disk(folder: Path, seed: int = 1, size: int = 24 * MiB) -> Path:
+    """Make a raw disk whose first quarter is a hole, with written zeros in it too."""
     path, noise = folder / "disk.raw", random.Random(seed)
     with path.open("wb") as file:
-        file.seek(SIZE // 4)
-        for number in range(SIZE * 3 // 4 // MiB):
+        file.seek(size // 4)
+        for number in range(size * 3 // 4 // MiB):
             file.write(bytes(MiB) if number % 9 == 5 else noise.randbytes(MiB))
         file.seek(510)
         file.write(b"\x55\xaa")
@@ -101,7 +108,7 @@ async def test_lost_connections(
     tmp_path: Path, options: tuple[str, ...], form: str, format: str
 ) -> None:
     """Cut at seeded points, it goes on by itself, says so, and sends little twice."""
-    path = disk(tmp_path)
+    path = disk(tmp_path, size=SIZE)
     points = sorted(random.Random(form).sample(range(MiB, 60 * MiB, 64 * KiB), 4))
     async with way(tmp_path / "data", points) as there:
         ran = await there.upload(path, *options)
@@ -118,7 +125,7 @@ async def test_interrupted_and_called_again(
     tmp_path: Path, state: Path, options: tuple[str, ...], form: str, format: str
 ) -> None:
     """After Ctrl-C, the same command goes on where it stopped: little is sent twice."""
-    path, gate = disk(tmp_path), Holding(48)
+    path, gate = disk(tmp_path, size=SIZE), Holding(48)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path, *options)
         await gate.reached.wait()
@@ -139,7 +146,7 @@ async def test_interrupted_and_called_again(
 
 async def test_service_started_again(tmp_path: Path) -> None:
     """A service that is stopped amid an upload and started again gets it from the start."""
-    path, gate = disk(tmp_path), Holding(20)
+    path, gate = disk(tmp_path), Holding(6)
     settings = config(tmp_path / "data")
     async with Cutting("", []) as cutting:
         async with running(settings, gated(settings, gate)) as old:
@@ -169,7 +176,7 @@ async def test_target_that_lost_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [("--as-is",), ()])
 async def test_proxy_with_a_limit(tmp_path: Path, options: tuple[str, ...], most: int) -> None:
     """A 413 on the way makes requests smaller, said once each time, and the upload succeeds."""
-    path = disk(tmp_path)
+    path = disk(tmp_path, size=SIZE)
     async with running(config(tmp_path / "data")) as service:
         proxy = Proxy(service.base, most=most)
         async with proxying(proxy) as address:
@@ -186,7 +193,7 @@ async def test_proxy_with_a_limit(tmp_path: Path, options: tuple[str, ...], most
 
 async def test_chunk_size(tmp_path: Path) -> None:
     """With --chunk-size no request has more, from the first one on."""
-    path = disk(tmp_path)
+    path = disk(tmp_path, size=SIZE)
     async with running(config(tmp_path / "data")) as service:
         proxy = Proxy(service.base, most=5 * MiB)
         async with proxying(proxy) as address:
@@ -200,7 +207,7 @@ async def test_chunk_size(tmp_path: Path) -> None:
 
 async def test_proxy_that_loses_patience(tmp_path: Path) -> None:
     """Where long requests bring no byte, shorter ones are tried."""
-    path = disk(tmp_path)
+    path = disk(tmp_path, size=SIZE)
     async with running(config(tmp_path / "data")) as service:
         proxy = Proxy(service.base, patience=70 * MiB)
         async with proxying(proxy) as address:
@@ -209,6 +216,43 @@ async def test_proxy_that_loses_patience(tmp_path: Path) -> None:
         assert ran.code == 0, ran
         assert "going on with 64.0 MiB a request" in ran.err
         await assert_made(service, path, "as-is", "raw")
+
+
+@asynccontextmanager
+async def sending(proxy: Proxy, service: Client, path: Path) -> AsyncIterator[Sending]:
+    """Give an upload of *path* as it is, which is about to begin."""
+    async with (
+        proxying(proxy) as address,
+        CliClient(Access(address, data=service.data)) as client,
+    ):
+        body = LocalFile(path, lambda _: None)
+        upload = Sending(client, "disk", body, {"name": "disk"}, Nothing(), lambda: None)
+        yield upload
+        await upload.close()
+
+
+async def test_proxy_that_does_not_know_the_question(tmp_path: Path) -> None:
+    """Where nobody says that the first byte is wanted, it is sent without asking."""
+    path = disk(tmp_path)
+    async with running(config(tmp_path / "data")) as service:
+        proxy = Proxy(service.base, continues=False)
+        async with sending(proxy, service, path) as upload:
+            upload.silent = 0.5
+            assert (await upload.run()).phase == "Ready"
+        assert proxy.asked["PATCH"] == 2
+        await assert_made(service, path, "as-is", "raw")
+
+
+async def test_patience_ends(tmp_path: Path) -> None:
+    """A way that stays broken ends the command, which says that the same one goes on."""
+    path = disk(tmp_path)
+    async with running(config(tmp_path / "data")) as service:
+        proxy = Proxy(service.base, faults=[502] * 100)
+        async with sending(proxy, service, path) as upload:
+            upload.patience = Patience(1.0)
+            with pytest.raises(Refused, match=r"no byte arrived for \d s. The same command again"):
+                await upload.run()
+        assert proxy.asked["HEAD"] > 1
 
 
 async def test_proxy_without_a_service(tmp_path: Path) -> None:
@@ -230,7 +274,7 @@ async def test_proxy_without_a_service(tmp_path: Path) -> None:
 )
 async def test_another_upload_now(tmp_path: Path, change: str, said: str) -> None:
     """A file that changed after Ctrl-C, or other options, begin anew, and that is said."""
-    path, gate = disk(tmp_path), Holding(20)
+    path, gate = disk(tmp_path), Holding(6)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path)
         await gate.reached.wait()
@@ -250,7 +294,7 @@ async def test_another_upload_now(tmp_path: Path, change: str, said: str) -> Non
 
 async def test_upload_that_was_given_up(tmp_path: Path) -> None:
     """After Ctrl-C and `cancel`, the name is taken until the image is deleted, as always."""
-    path, gate = disk(tmp_path), Holding(20)
+    path, gate = disk(tmp_path), Holding(6)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path)
         await gate.reached.wait()
@@ -267,7 +311,7 @@ async def test_upload_that_was_given_up(tmp_path: Path) -> None:
 
 async def test_two_of_the_same(tmp_path: Path) -> None:
     """The newer of two processes that send the same file goes on; the older one says why not."""
-    path, gate = disk(tmp_path), Holding(20)
+    path, gate = disk(tmp_path), Holding(6)
     async with way(tmp_path / "data", [], gate) as there:
         older = await there.start(path)
         await gate.reached.wait()
@@ -284,7 +328,7 @@ async def test_two_of_the_same(tmp_path: Path) -> None:
 
 async def test_killed_amid(tmp_path: Path) -> None:
     """A command that could say nothing any more is gone on with as well."""
-    path, gate = disk(tmp_path), Holding(48)
+    path, gate = disk(tmp_path, size=SIZE), Holding(48)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path)
         await gate.reached.wait()

@@ -26,6 +26,9 @@ class Proxy:
     patience: int | None = None
     """Bytes of a request after which it has taken too long: 504."""
 
+    continues: bool = True
+    """Without it, nobody answers ``Expect: 100-continue``."""
+
     faults: list[int] = field(default_factory=list)
     """Statuses that the next uploads' requests are answered with, by nobody but the proxy."""
 
@@ -40,7 +43,7 @@ class Proxy:
             return web.Response(status=self.faults.pop(0), text=PAGE, content_type="text/html")
         if self.most is not None and (request.content_length or 0) > self.most:
             return web.Response(status=413, text=PAGE, content_type="text/html")
-        if request.headers.get("Expect") and request.transport:
+        if self.continues and request.headers.get("Expect") and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             body = b"".join([part async for part in self._read(request)])
