@@ -118,7 +118,7 @@ def worded(exc: errors.ImporterError) -> web.Response:
             return text(400, f"{_SAVING}{_LARGER}{exc}")
         case errors.ImageError() | errors.SourceError() | errors.CallerError() if exc.status < 429:
             return text(400, f"{_SAVING}{exc}")
-        case errors.TargetUnavailable() | errors.ClusterUnavailable():
+        case errors.TargetUnavailable() | errors.ClusterUnavailable() | errors.Conflict():
             return text(503, str(exc))
     if exc.status in (429, 503):
         return text(503, str(exc))

@@ -1,8 +1,10 @@
 """What the servers' clients have in common: a file in a form, an object's own record, a class."""
 
+import asyncio
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -31,6 +33,11 @@ class Service:
     images: Images
     config: Config
     cluster: Cluster | None
+    turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+    """One upload of a record at a time: a client whose connection broke is back sooner than all of
+    its first upload is put away."""
 
     @property
     def there(self) -> Cluster:
@@ -107,4 +114,6 @@ async def uploaded(
     service: Service, wanted: ImageRequest, body: Body, into: Into, patience: float = 0.0
 ) -> Image:
     """Import *body* into what is there; return when the target has all bytes."""
-    return await service.images.upload(wanted, body, patience, into)
+    turn = service.turns.setdefault((wanted.namespace, wanted.name), asyncio.Lock())
+    async with turn:
+        return await service.images.upload(wanted, body, patience, into)
