@@ -4,21 +4,16 @@ An upload outlives its requests: a lost link, a pause, a reload, a restart of th
 needed to go on is kept in localStorage (kept.js), and the file is asked for again where the browser
 cannot open it by itself. `offset` is what the service has taken; it may go back, and that is told. */
 
-import { ApiError, authorization, problemIn, UNREACHABLE } from "./api.js";
+import { authorization, UNREACHABLE } from "./api.js";
 import { Kept } from "./kept.js";
 import { computed, signal } from "./lib.js";
 import { Others } from "./others.js";
+import { UNREADABLE, Upload, end, isReadable, metadata, problemOf } from "./upload.js";
 
 const ENDPOINT = "/v1/uploads";
 
 /** Uploads at once. Browsers open six connections to a host; the events and the rest need theirs. */
 const AT_ONCE = 3;
-
-/** Bytes of one request: at most what a slow link sends before a proxy's minute is over. What is on its
-way when the link breaks is sent again, so no more than a 64th of the file is. */
-const MOST = 16 * 1024 * 1024;
-const LEAST = 1024 * 1024;
-const chunkOf = (size) => Math.min(MOST, Math.max(LEAST, Math.ceil(size / 64)));
 
 /** A proxy that takes no large bodies is asked with ever smaller ones. */
 const LEAST_CHUNK = 64 * 1024;
@@ -28,10 +23,7 @@ const WAITS = [0, 500, 1000, 2000, 4000, 8000];
 const LONGEST_WAIT = 15_000;
 
 /** Refusals that the same bytes, sent again, may not meet. */
-const PASSING = new Set(["conflict", "shutting-down", "too-many-uploads", "unreachable", "no-answer"]);
-
-/** The service has forgotten the upload, or given it up: the file begins anew under its name. */
-const BEGIN_ANEW = new Set(["not-found", "upload-incomplete"]);
+const PASSING = new Set(["conflict", "shutting-down", "too-many-uploads", "upload-incomplete", "unreachable", "no-answer"]);
 
 export class Uploads {
   #kept = new Kept();
@@ -142,6 +134,7 @@ export class Uploads {
     if (phase === "Cancelled" && state !== "sent") this.dismiss(upload);
     if (phase === "Failed" && state === "sent") this.#fail(upload, error);
     if (phase === "Ready") this.#done(upload);
+    if (phase === "Pending" && ["paused", "asks"].includes(state)) this.#wentBack(upload, 0);
   }
 
   /** All images are told: an unfinished upload whose image was deleted is no more. */
@@ -230,12 +223,19 @@ export class Uploads {
     const offset = Number.parseInt(response.getHeader("Upload-Offset") ?? "", 10);
     if (response.getStatus() >= 300 || Number.isNaN(offset)) return;
     if (offset > upload.offset.peek()) upload.tries = 0;
-    if (offset < upload.offset.peek()) upload.wentBack.value = upload.offset.peek();
+    this.#wentBack(upload, offset);
     upload.offset.value = offset;
     upload.expires.value = response.getHeader("Upload-Expires");
     if (upload.state.peek() === "lost") upload.state.value = "sending";
     Object.assign(upload.record, { offset, expires: upload.expires.peek() });
     this.#kept.keep(upload.record);
+  }
+
+  /** The service lost, or let go of, what it had: that is told, not hidden. */
+  #wentBack(upload, offset) {
+    if (offset >= upload.offset.peek()) return;
+    upload.wentBack.value = upload.offset.peek();
+    upload.offset.value = upload.sent.value = upload.record.offset = offset;
   }
 
   #sent(upload) {
@@ -247,15 +247,22 @@ export class Uploads {
 
   #refused(upload, error) {
     const problem = problemOf(error);
-    if (BEGIN_ANEW.has(problem.slug) && upload.record.url) return this.#anew(upload);
+    if (this.#isForgotten(upload, problem)) return this.#anew(upload);
     if (problem.slug === "too-large" && upload.chunk > LEAST_CHUNK) upload.chunk = Math.ceil(upload.chunk / 2);
     else if (!PASSING.has(problem.slug)) return this.#fail(upload, problem);
     this.#later(upload, problem);
   }
 
-  /** Everything from the first byte: the service was started again, or the upload was given up. */
+  /** Whether the service knows the upload no more, or gave it up: then its name takes another one. A
+  request that was ended for being slow is told in the same words, but its image has not failed. */
+  #isForgotten(upload, { slug }) {
+    const failed = this.images.find(upload.namespace, upload.name)?.status.phase === "Failed";
+    return upload.record.url && (slug === "not-found" || (slug === "upload-incomplete" && failed));
+  }
+
+  /** Everything from the first byte. */
   #anew(upload) {
-    if (upload.offset.peek()) upload.wentBack.value = upload.offset.peek();
+    this.#wentBack(upload, 0);
     this.#forgetOffset(upload);
     this.#later(upload, null);
   }
@@ -301,106 +308,4 @@ async function library() {
   } catch {
     return null;
   }
-}
-
-/** One file on its way. Its signals: what is to be seen of it. */
-class Upload {
-  tus = null;
-  timer = null;
-  turn = 0;
-  tries = 0;
-
-  /** Bytes that have left the browser; some may have to be sent again. */
-  sent = signal(0);
-
-  /** The offset before it went back; null while it never did. */
-  wentBack = signal(null);
-
-  error = signal(null);
-
-  constructor(record, file, state) {
-    this.record = record;
-    this.file = file;
-    this.chunk = chunkOf(record.mark.size);
-    /** waiting, sending, lost (tries again by itself), paused, asks (for its file), sent, ready, failed. */
-    this.state = signal(state);
-    /** Bytes that the service has taken. */
-    this.offset = signal(record.offset ?? 0);
-    /** Until when the service keeps what it has, while nothing comes. */
-    this.expires = signal(record.expires ?? null);
-    this.sent.value = this.offset.peek();
-  }
-
-  get name() {
-    return this.record.name;
-  }
-
-  get namespace() {
-    return this.record.namespace;
-  }
-
-  get filename() {
-    return this.record.mark.name;
-  }
-
-  get size() {
-    return this.record.mark.size;
-  }
-
-  get key() {
-    return `${this.namespace}/${this.name}`;
-  }
-}
-
-function metadata({ name, namespace, storageClass, checksum, format, mark }) {
-  const all = { filename: mark.name, name, namespace, storageClass, checksum, format };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value));
-}
-
-/** What went wrong, whoever said it: the service, something in between, or nobody. */
-function problemOf(error) {
-  const response = error.originalResponse;
-  const status = response?.getStatus() ?? 0;
-  if (!error.originalRequest) return { ...UNREADABLE, message: error.message };
-  if (!status) return UNREACHABLE;
-  if (status === 413 && !isOurs(response)) return { ...UNREACHABLE, slug: "too-large", message: "" };
-  if ((status >= 500 || status === 408 || status === 429) && !isOurs(response)) return { ...UNREACHABLE, slug: "no-answer" };
-  // An answer to HEAD has no body: its status says all there is.
-  if (error.originalRequest.getMethod() === "HEAD") return { ...UNREACHABLE, ...SAID[status] };
-  return problemIn(response.getBody(), status);
-}
-
-const UNREADABLE = {
-  slug: "file-unreadable",
-  side: "source",
-  retryable: false,
-  message: "The file cannot be read any more: it was changed, moved or removed since it was chosen.",
-};
-
-async function isReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const SAID = {
-  401: { slug: "unauthorized", side: "caller", retryable: false },
-  404: { slug: "not-found" },
-  409: { slug: "conflict" },
-  410: { slug: "not-found" },
-  503: { slug: "shutting-down" },
-};
-
-function isOurs(response) {
-  return Boolean(response.getHeader("Tus-Resumable"));
-}
-
-async function end(url) {
-  const headers = { ...authorization(), "Tus-Resumable": "1.0.0" };
-  const response = await fetch(url, { method: "DELETE", headers });
-  if (response.ok || response.status === 404) return;
-  throw new ApiError(problemIn(await response.text(), response.status), response.status);
 }

@@ -203,6 +203,21 @@ async def test_the_service_is_started_again(browser: Browser, large: Path, tmp_p
             assert (tmp_path / "images" / "anew.raw").read_bytes() == large.read_bytes()
 
 
+async def test_a_pause_that_is_too_long(browser: Browser, large: Path, tmp_path: Path) -> None:
+    """When the service has given up a paused upload, going on means sending it anew, no more."""
+    away = {"IMPORTER_UPLOAD_AWAY": "1", "IMPORTER_UPLOAD_EXPIRES": "2"}
+    async with serving(tmp_path, **away) as served, visit(browser, served.page) as there:
+        await there.slow_down(8 * MiB)
+        await there.upload(large, name="late")
+        await there.state("late", "Transferring")
+        await there.page.get_by_role("button", name="Pause upload of late").click()
+        await there.state("late", "Failed")
+        await there.slow_down(-1)
+        await there.page.get_by_role("button", name="Resume upload of late").click()
+        await there.state("late", "Ready")
+        assert (tmp_path / "images" / "late.raw").read_bytes() == large.read_bytes()
+
+
 async def test_an_upload_that_runs(there: Visit, large: Path) -> None:
     """It shows how far it is, holds back who leaves the page, and ends when it is cancelled."""
     await there.slow_down(2 * MiB)

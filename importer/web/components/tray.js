@@ -4,6 +4,7 @@ import { html, useState } from "../lib.js";
 import { link } from "../router.js";
 import { goOn } from "./actions.js";
 import { Icon } from "./icons.js";
+import { fellBack } from "./state.js";
 
 const OVER = new Set(["sent", "ready", "failed"]);
 
@@ -54,10 +55,7 @@ function told(t, upload) {
   const state = upload.state.value;
   const far = t("image.of", { done: t.size(upload.offset.value), total: t.size(upload.size) });
   if (state === "sent" || state === "ready" || state === "failed" || state === "waiting") return t(`upload.state.${state}`);
-  const back = upload.wentBack.value;
-  const parts = [t(`upload.state.${state}`), far];
-  if (back && upload.offset.value < back) parts.push(t("upload.wentBack", { size: t.size(back) }));
-  return parts.join(" · ");
+  return [t(`upload.state.${state}`), far, fellBack(t, upload)].filter(Boolean).join(" · ");
 }
 
 function buttons(model, t, upload, attempt) {
