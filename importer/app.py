@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -109,6 +109,8 @@ class _Remotes:
     seal: Seal
     qemu_img: QemuImg
     limits: Limits
+    looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    """Files of clients that are looked at at a time: each costs a process for a moment."""
 
     async def inspect(self, source: Remote) -> ImageInfo:
         """Return what the image is, moving only its head."""
@@ -120,7 +122,8 @@ class _Remotes:
             raise LimitExceeded(
                 f"size is {file.size} bytes, [limits] image_size allows {self.limits.image_size}"
             )
-        return await inspect_start(file.head, file.size, self.qemu_img, self.limits, file.tail)
+        async with self.looks:
+            return await inspect_start(file.head, file.size, self.qemu_img, self.limits, file.tail)
 
     async def survey(self, source: Remote, libqcow: bool) -> Far:
         """Return the same, and what its map tells where it has one."""

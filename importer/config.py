@@ -122,7 +122,7 @@ class Upload:
     client_rate: int = 0
     """Bytes per second of one client's uploads together. 0: no limit."""
 
-    open: int = 256
+    open: int = 64
     """Uploads that may be open. 0: any number."""
 
     per_client: int = 32

@@ -118,8 +118,14 @@ class _Struct(
     """camelCase in JSON, and no field that it does not know."""
 
 
-class UploadSource(_Struct, frozen=True, kw_only=True, tag_field="type", tag="upload"):
+class UploadSource(
+    _Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="upload"
+):
     """The bytes come in a request body."""
+
+    into: str | None = None
+    """An object of somebody else's that they fill, as ``PersistentVolumeClaim demo/disk``. Only
+    uploads of other servers' clients have one (docs/compat.md)."""
 
 
 class UrlSource(

@@ -11,7 +11,7 @@ from importer.api.problems import Handler
 
 _REQUEST = (
     "Authorization, Content-Type, File-Size, Tus-Resumable, Upload-Defer-Length, Upload-Length, "
-    "Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, X-Requested-With"
+    "Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, X-Request-ID, X-Requested-With"
 )
 _RESPONSE = (
     "Location, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Defer-Length, "

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 import aiohttp
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
 from importer import errors
@@ -28,7 +27,7 @@ from importer.model import (
     Wire,
 )
 from importer.sources import Declared
-from importer.sources.upload import Body, go_ahead
+from importer.sources.upload import Body, file_part
 
 PARTS = ("file", "chunk", "content")
 """Names of the multipart field that holds the image; any field with a file name does too."""
@@ -105,6 +104,15 @@ class ImageRoutes:
             ),
             Route(
                 "PUT",
+                f"{one}/content",
+                self._taking.counted(self.upload),
+                {200: Image, 202: Image},
+                UPLOAD_ERRORS,
+                body=("application/octet-stream", "multipart/form-data"),
+                query=_UPLOAD,
+            ),
+            Route(
+                "POST",  # what forms, and curl's -F and --data-binary, send by themselves
                 f"{one}/content",
                 self._taking.counted(self.upload),
                 {200: Image, 202: Image},
@@ -220,16 +228,15 @@ async def _body(
             raise errors.SizeMismatch(announced or 0, length or 0)
         size = announced if length is None else length
         return Body(request, request.content, size, stall, declared)
-    await go_ahead(request)
-    try:
-        async for part in await request.multipart():
-            if isinstance(part, aiohttp.BodyPartReader) and (part.name in PARTS or part.filename):
-                return Body(request, part, announced, stall, declared)
-    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
-        raise errors.CallerError(f"the multipart body is damaged: {exc}") from exc
+    if part := await file_part(request, _is_file, stall):
+        return Body(request, part, announced, stall, declared)
     raise errors.CallerError(
         f"no file in the form: name its field {PARTS[0]!r}, or give it a file name"
     )
+
+
+def _is_file(part: aiohttp.BodyPartReader) -> bool:
+    return part.name in PARTS or bool(part.filename)
 
 
 async def wait_to_continue(_: web.Request) -> None:

@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -13,6 +14,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
 }
 
 
@@ -25,7 +27,22 @@ def add_page(app: web.Application) -> None:
 
     app.router.add_get("/", index)
     app.router.add_static("/static/", folder)
+    app.middlewares.append(_compressed)
     app.on_response_prepare.append(_guarded)
+
+
+_CONDITIONS = {"If-None-Match", "If-Modified-Since", "If-Range", "Range"}
+
+
+@web.middleware
+async def _compressed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Send the page's files in a third of their bytes: milliseconds of work for half a second."""
+    response = await handler(request)
+    # aiohttp 3.14 gives a compressed answer a body where there must be none: to HEAD, and with 304.
+    plain = request.method == "HEAD" or _CONDITIONS & request.headers.keys()
+    if isinstance(response, web.FileResponse) and not plain:
+        response.enable_compression()
+    return response
 
 
 async def _guarded(request: web.Request, response: web.StreamResponse) -> None:

@@ -9,6 +9,11 @@ from importer.api.problems import Handler
 from importer.config import Upload
 from importer.jobs.allowance import Allowance, Share
 from importer.sources.upload import FLOW, Flow
+from importer.units import KiB
+
+STEP = 128 * KiB
+"""Bytes that are handed on at once where there is a rate: a client that is kept waiting for its
+share must not look as if it were away."""
 
 
 class Taking:
@@ -25,7 +30,9 @@ class Taking:
 
     def flow(self, share: Share, at: int = 0) -> Flow:
         """Return how the bytes from *at* on of the upload that has *share* may come."""
-        return Flow(self._settings.stall, self._settings.least_rate, share.passed, at)
+        limits = self._settings
+        step = STEP if limits.rate or limits.client_rate else 0
+        return Flow(limits.stall, limits.least_rate, share.passed, at, step)
 
     def counted(self, handler: Handler) -> Handler:
         """Let *handler* take a file in one request: `Body` reads it as is allowed."""

@@ -179,8 +179,9 @@ class UploadRoutes:
         flow = self._taking.flow(upload.share, upload.source.offset)
         async with aclosing(_parts(request, flow)) as parts:
             async for data in parts:
-                await upload.give(data)
-                await flow.passed(len(data))
+                for piece in flow.pieces(data):
+                    await upload.give(piece)
+                    await flow.passed(len(piece))
 
     def _refuse_excess(self, request: web.Request, size: int | None, offset: int) -> None:
         """Raise SizeMismatch, LimitExceeded when the body goes past the upload's end."""

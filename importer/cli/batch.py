@@ -9,10 +9,11 @@ import typer
 from importer.cli import display
 from importer.cli.exits import Refused, code_of, problem_of, said
 from importer.cli.images import print_result
+from importer.cli.order import Order
 from importer.cli.progress import Board, boards, showing
 from importer.cli.safe import plain
 from importer.cli.session import Session
-from importer.cli.upload import Made, Order, Upload
+from importer.cli.upload import Made, Upload
 from importer.errors import CallerError, ImporterError
 
 PARALLEL = 3

@@ -107,7 +107,7 @@ async def upload(
 ) -> None:
     """Send files and wait until their images are ready. After Ctrl-C, the same again goes on."""
     from importer.cli.batch import upload_files
-    from importer.cli.upload import Order, Wanted
+    from importer.cli.order import Order, Wanted
     from importer.stream.memory import keep_chunks
 
     if len(files) > 1 and (name or ":" in (checksum or "")):

@@ -18,7 +18,8 @@ come back in the same moment."""
 class Patience:
     """Of one upload, over all its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = PATIENCE) -> None:
+        self._seconds = seconds
         self._since: float | None = None
         self.tries = 0
         """In a row, without a byte between them."""
@@ -31,7 +32,7 @@ class Patience:
         """Wait until it is time to try again. Raises Refused when patience is over."""
         now = asyncio.get_running_loop().time()
         self._since = now if self._since is None else self._since
-        if now - self._since >= PATIENCE:
+        if now - self._since >= self._seconds:
             raise _over(fault, now - self._since) from fault
         longest = min(SHORTEST * 2.0**self.tries, LONGEST)
         self.tries += 1
@@ -39,6 +40,8 @@ class Patience:
 
 
 def _over(fault: Refused, seconds: float) -> Refused:
-    message = f"{fault.problem.message}; no byte arrived for {seconds:.0f} s. The same command "
-    "again goes on where the service stands"
+    message = (
+        f"{fault.problem.message}; no byte arrived for {seconds:.0f} s. The same command again "
+        "goes on where the service stands"
+    )
     return Refused(Problem(slug="unreachable", side="internal", retryable=True, message=message))

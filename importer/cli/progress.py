@@ -144,7 +144,7 @@ class Bar(_ByPhase):
     def __init__(self, progress: Progress, label: str = "") -> None:
         self._progress = progress
         self._label = f"{label}: " if label else ""
-        self.task = progress.add_task("", total=None, doing=None)
+        self.task = progress.add_task(plain(label), total=None, doing="")
         self._name = ""
 
     def phase(self, name: str, done: int, total: int | None) -> None:

@@ -14,7 +14,9 @@ class Reader:
         self._body = body
         self._chunks: Chunks | None = None
         self._rest = b""
-        self._at = 0
+        self.at = 0
+        """Where the next byte comes from: all before it was handed out."""
+
         self._turn = asyncio.Lock()
         self.total = body.size
         """Bytes of the whole; None until the end was seen where only that tells."""
@@ -27,7 +29,7 @@ class Reader:
             left = most
             while left != 0 and (self._rest or await self._more(chunks)):
                 part, self._rest = self._rest[:left], self._rest[len(self._rest[:left]) :]
-                self._at += len(part)
+                self.at += len(part)
                 left = None if left is None else left - len(part)
                 yield part
 
@@ -38,9 +40,9 @@ class Reader:
             await self._body.close()
 
     async def _from(self, start: int) -> Chunks:
-        if self._chunks is None or start != self._at:
+        if self._chunks is None or start != self.at:
             await self._stop()
-            self._chunks, self._at = self._body.chunks(start), start
+            self._chunks, self.at = self._body.chunks(start), start
         return self._chunks
 
     async def _more(self, chunks: Chunks) -> bool:
@@ -50,7 +52,7 @@ class Reader:
             await self._stop()
             raise
         if not self._rest:
-            self.total = self._at
+            self.total = self.at
         return bool(self._rest)
 
     async def _stop(self) -> None:

@@ -7,6 +7,7 @@ body raises.
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 
+from importer.cli.around import AroundBody
 from importer.cli.body import Body
 from importer.cli.client import Client, TooLarge, Unreachable
 from importer.cli.exits import Refused
@@ -14,8 +15,9 @@ from importer.cli.follow import follow
 from importer.cli.patience import Patience
 from importer.cli.progress import Show
 from importer.cli.reader import Reader
+from importer.cli.stillness import Stillness
 from importer.cli.tus import Tus
-from importer.model import AT_TARGET, OVER, Image, Phase, Problem
+from importer.model import OVER, Image, Phase, Problem
 from importer.units import KiB, MiB, human
 
 PIECES = (64 * MiB, 16 * MiB, 4 * MiB, MiB, 256 * KiB)
@@ -34,6 +36,10 @@ TICK = 2.0
 
 QUIET = 60.0
 """Seconds without a byte after which the service is asked whether it waits for something."""
+
+SILENT = 10.0
+"""Seconds that it gets to say that it wants the first byte. Who does not is a proxy that does not
+know the question (``Expect``), and is not asked again."""
 
 AGAIN = 300
 """Times, a second each, that a service which is away is asked for what it makes of an upload."""
@@ -62,8 +68,10 @@ class Sending:
         self._news = news
         self._most = chunk_size
         self._reader = Reader(body)
-        self._patience = Patience()
+        self.patience = Patience()
         self._restarts = 0
+        self._asks = True
+        self.quiet, self.silent = QUIET, SILENT
         self.id = id
         self.offset = 0
         """Bytes that the service has, as far as is known."""
@@ -126,13 +134,14 @@ class Sending:
         sizes = [self._most, None if self._body.size is None else self._body.size - offset]
         length = min((size for size in sizes if size is not None), default=None)
         chunks = self._reader.piece(offset, self._most)
-        return await self._tus.send(id, offset, chunks, None if self._body.size is None else length)
+        known = None if self._body.size is None else length
+        return await self._tus.send(id, offset, chunks, known, asks=self._asks)
 
     def _stands_at(self, offset: int) -> None:
         if offset > self.offset:
-            self._patience.progress()
-        elif offset < self.offset and not offset:
-            self._note("the service begins anew, and so does sending")
+            self.patience.progress()
+        elif self.sent and not offset:
+            self._note("the service has nothing of it: sending from the start")
         self.offset = offset
         self._news()
 
@@ -153,11 +162,11 @@ class Sending:
             raise fault
 
     async def _again(self, fault: Refused) -> None:
-        if not self._patience.tries:
+        if not self.patience.tries:
             self._note(f"{getattr(fault, 'what', fault)}; trying again")
-        if self._patience.tries >= STUCK and self._most is None:
+        if self.patience.tries >= STUCK and self._most is None:
             self._smaller(fault)
-        await self._patience.again(fault)
+        await self.patience.again(fault)
 
     def _smaller(self, fault: Refused) -> None:
         """Send less in one request from now on. Raises *fault* when that is not possible."""
@@ -173,7 +182,7 @@ class Sending:
         if image and image.phase is Phase.FAILED and fault.problem.slug == "upload-incomplete":
             self._anew("the service has waited too long")
         elif image and image.phase is Phase.PENDING and image.status.error:
-            await self._patience.again(fault)  # The target lost it; HEAD tells that it is at 0.
+            await self.patience.again(fault)  # The target lost it; HEAD tells that it is at 0.
         elif fault.problem.slug == "upload-incomplete" and image and image.phase not in OVER:
             await self._again(fault)
         elif fault.problem.slug == "conflict":
@@ -191,7 +200,7 @@ class Sending:
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise Refused(_lost(self._name, why))
-        self._note(f"{why}: beginning anew")
+        self._note(why)
         self.offset, self.whole = 0, False
 
     def _note(self, text: str) -> None:
@@ -200,35 +209,36 @@ class Sending:
     async def _watched(self, request: Coroutine[None, None, int]) -> int:
         """Return what *request* does. Raises Unreachable when nothing moves for no reason."""
         task = asyncio.ensure_future(request)
-        loop = asyncio.get_running_loop()
+        stillness = Stillness(self._reader.at)
         try:
-            moved, before = loop.time(), -1
-            while not (await asyncio.wait({task}, timeout=TICK))[0]:
+            while not (await asyncio.wait({task}, timeout=min(TICK, self.silent)))[0]:
                 self._news()
-                if self._body.sent != before:
-                    moved, before = loop.time(), self._body.sent
-                elif loop.time() - moved >= QUIET:
-                    await self._refuse_silence()
-                    moved = loop.time()
+                seconds = stillness.seconds(self._reader.at)
+                if self._asks and not stillness.moved and seconds >= self.silent:
+                    self._asks = False
+                    raise _still("nobody says that the first byte is wanted")
+                if seconds >= self.quiet:
+                    await self._refuse_silence(stillness)
             return task.result()
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _refuse_silence(self) -> None:
-        """Raise Unreachable unless the image waits for a worker or its target."""
-        what = f"nothing moved for {QUIET:.0f} s"
+    async def _refuse_silence(self, stillness: Stillness) -> None:
+        """Raise Unreachable unless the image waits for a worker or its target, or goes on."""
+        what = f"nothing moved for {self.quiet:.0f} s"
         try:
-            image = await asyncio.wait_for(self._client.image(self._name), QUIET / 4)
+            image = await asyncio.wait_for(self._client.image(self._name), self.quiet / 4)
         except TimeoutError as exc:
-            raise Unreachable(_silence(what), what) from exc
-        if image.phase not in (Phase.PENDING, Phase.PREPARING):
-            raise Unreachable(_silence(what), what)
+            raise _still(what) from exc
+        waits = image.phase in (Phase.PENDING, Phase.PREPARING)
+        if not stillness.excused(image) and not waits:
+            raise _still(what)
 
     async def _watch(self) -> None:
         """Show what the service does before and after the body. The upload's own answers tell
         better what goes wrong."""
-        around = _AroundBody(self._body, self._show)
+        around = AroundBody(self._body, self._show)
         while True:
             try:
                 await follow(self._client, self._name, around)
@@ -236,27 +246,6 @@ class Sending:
                 await asyncio.sleep(TICK / 4)
             else:
                 return
-
-
-class _AroundBody:
-    """Shows what the service does before and after the body; in between the sender knows more."""
-
-    def __init__(self, body: Body, show: Show) -> None:
-        self._body = body
-        self._show = show
-
-    def phase(self, name: str, done: int, total: int | None) -> None:
-        """Show it."""
-        self._show.phase(name, done, total)
-
-    def image(self, image: Image) -> None:
-        """Show an image that waits for its turn, or that the target works on."""
-        if not self._body.done or image.phase in AT_TARGET:
-            self._show.image(image)
-
-    def note(self, text: str) -> None:
-        """Say it."""
-        self._show.note(text)
 
 
 def _is_settled(image: Image) -> bool:
@@ -269,8 +258,9 @@ def _taken_over(name: str) -> Refused:
     return Refused(Problem(slug="conflict", side="caller", retryable=False, message=message))
 
 
-def _silence(what: str) -> Problem:
-    return Problem(slug="unreachable", side="internal", retryable=True, message=what)
+def _still(what: str) -> Unreachable:
+    problem = Problem(slug="unreachable", side="internal", retryable=True, message=what)
+    return Unreachable(problem, what)
 
 
 def _lost(name: str, why: str) -> Problem:

@@ -58,10 +58,13 @@ class Tus:
         answer = await self._ask("HEAD", id)
         return Stand(_number(answer, "Upload-Offset"), _size(answer))
 
-    async def send(self, id: str, offset: int, chunks: Chunks, length: int | None) -> int:
+    async def send(
+        self, id: str, offset: int, chunks: Chunks, length: int | None, *, asks: bool = True
+    ) -> int:
         """Send *chunks*, *length* bytes if that is known, from *offset* on; return the new one.
 
-        Nothing is sent before the service wants it: a refusal then costs no byte.
+        *asks*: send nothing before the service wants it (``Expect: 100-continue``), so that a
+        refusal costs no byte.
         """
         told = {"Upload-Offset": str(offset), "Content-Type": MEDIA}
         if length is not None:
@@ -73,7 +76,7 @@ class Tus:
                 _path(id),
                 headers=_headers(told),
                 data=body,
-                expect100=True,
+                expect100=asks,
                 timeout=timeout,
             )
         return _number(answer, "Upload-Offset")

@@ -1,103 +1,31 @@
 """Uploads a file: looks at it, goes on with what was begun before, sends it, follows its image."""
 
 import asyncio
-import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
-from importer.cli.access import checked_name
 from importer.cli.body import Body, LocalFile, refuse_changed, size_of, stamp_of
-from importer.cli.client import Client, Unreachable
+from importer.cli.client import Client
 from importer.cli.exits import Refused
 from importer.cli.follow import ready
 from importer.cli.kept import Begun, Kept
+from importer.cli.order import Order, Wanted
 from importer.cli.progress import Show
 from importer.cli.sending import Sending
 from importer.cli.tus import Stand, Tus
-from importer.errors import CallerError, ImporterError
+from importer.errors import ImporterError
 from importer.model import (
-    Checksum,
     Image,
     Phase,
-    Spec,
     StorageClass,
     UploadSource,
-    WantedFormat,
     Wire,
 )
 from importer.units import human
 
-ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
-
 GOODBYE = 10.0
 """Seconds that the service gets to forget an upload whose file is no good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the image is to be; None: as the service has it."""
-
-    storage_class: str | None = None
-    checksum: str | None = None
-    """``ALG:HEX``, or ``ALG`` alone where the file is to be hashed first."""
-
-    format: WantedFormat | None = None
-    target: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the backend."""
-
-    @property
-    def query(self) -> dict[str, str]:
-        """What an upload is told of it."""
-        wanted = {
-            "storageClass": self.storage_class,
-            "checksum": self.checksum,
-            "format": self.format,
-            "target": json.dumps(self.target) if self.target else None,
-        }
-        return {key: value for key, value in wanted.items() if value}
-
-    @property
-    def algorithm(self) -> str | None:
-        """What the file is to be hashed with before it is sent."""
-        return self.checksum if self.checksum in ALGORITHMS else None
-
-    def of(self, spec: Spec) -> "Wanted":
-        """Return the same for an image that was named before, with this *spec*."""
-        return Wanted(
-            self.storage_class or spec.storage_class,
-            self.checksum or spec.checksum,
-            self.format or spec.format,
-            self.target or spec.target,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One file that is to be uploaded."""
-
-    path: Path
-    name: str
-    wanted: Wanted
-    as_is: bool = False
-    chunk_size: int | None = None
-    """Bytes of one request at most."""
-
-    @property
-    def asked(self) -> str:
-        """The options that make another image of the same file."""
-        return json.dumps([self.wanted.query, self.as_is], sort_keys=True)
-
-    def check(self) -> None:
-        """Raise CallerError when it cannot be meant."""
-        checked_name(self.name)
-        size_of(self.path)
-        if not self.wanted.algorithm:
-            refuse_checksum(self.wanted.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +202,11 @@ class Upload:
             await self._end(sending.id)
         elif isinstance(error, Refused) and not _may_go_on(error):
             self._kept.forget()
-            if self._is_new and not (sending.whole and error.problem.side == "target"):
+            if (
+                sending.id
+                and self._is_new
+                and not (sending.whole and error.problem.side == "target")
+            ):
                 await self._remove_failed()
 
     def _goodbye(self, sending: Sending) -> str:
@@ -316,17 +248,6 @@ class Upload:
         self._show.note(f"{self._order.name}: {text}")
 
 
-def refuse_checksum(checksum: str | None) -> None:
-    """Raise CallerError unless *checksum* is one, or None."""
-    try:
-        msgspec.convert(checksum, Checksum | None)
-    except msgspec.ValidationError as exc:
-        raise CallerError(
-            f"--checksum {checksum}: give ALG:HEX with md5, sha1, sha256 or sha512 and all of "
-            "its digits, or ALG alone to have the file hashed first"
-        ) from exc
-
-
 def _takes_upload(image: Image) -> bool:
     """Return whether an upload fills *image*, instead of being refused because of it."""
     waits = image.phase in (Phase.PENDING, Phase.FAILED)
@@ -335,4 +256,5 @@ def _takes_upload(image: Image) -> bool:
 
 def _may_go_on(error: Refused) -> bool:
     """Say whether the service may still have the upload, and another command go on with it."""
-    return isinstance(error, Unreachable) or error.problem.slug in ("unreachable", "conflict")
+    passing = ("conflict", "unauthorized", "origin-refused", "too-many-uploads")
+    return error.problem.side == "internal" or error.problem.slug in passing

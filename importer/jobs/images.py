@@ -92,6 +92,8 @@ class Images:
         Raises NameTaken, UnknownStorageClass, CallerError, AddressRefused, SourceError.
         """
         self._runner.refuse_when_stopping()
+        if fills(request.spec) and into is None:
+            raise CallerError("spec.source.into is only for the service itself to say")
         record = await self._record(request, into)
         await self._store.add(record.image, record.secret)
         self._hub.publish(Event(record.image))
@@ -161,6 +163,8 @@ class Images:
         record = await self._existing(namespace, name)
         if record.image.phase is not Phase.FAILED:
             raise WrongPhase(f"image {name} is {record.image.phase}; only Failed is tried again")
+        if into := fills(record.image.spec):
+            raise WrongPhase(f"image {name} fills {into}: its client has to send it again")
         image = await self._again(record.image)
         if not isinstance(image.spec.source, UploadSource):
             self._runner.begin(Record(image, record.secret))
@@ -213,7 +217,8 @@ class Images:
         except NotFound:
             return await self.create(wanted, into), True
         image = record.image
-        if into and image.phase in (Phase.READY, Phase.CANCELLED):
+        same = fills(image.spec) == fills(wanted.spec)
+        if into and same and image.phase in (Phase.READY, Phase.CANCELLED):
             await self._runner.delete(record)  # the object itself says whether it takes another
             return await self.create(wanted, into), True
         _refuse_upload(image, wanted.spec, self._runner.is_running(image))
@@ -247,6 +252,11 @@ def _accepted(accepts: Accepts) -> dict[str, Any]:
     }
 
 
+def fills(spec: Spec) -> str | None:
+    """Return the object of somebody else's that an image's bytes go into."""
+    return spec.source.into if isinstance(spec.source, UploadSource) else None
+
+
 async def _over_within(job: Job, patience: float) -> bool:
     try:
         async with asyncio.timeout(patience):
@@ -262,6 +272,8 @@ def _refuse_upload(image: Image, wanted: Spec, is_running: bool) -> None:
         raise NameTaken(f"image {image.name} exists ({image.phase}); delete it or choose another")
     if not isinstance(image.spec.source, UploadSource):
         raise WrongPhase(f"image {image.name} is fetched by the service, not uploaded")
+    if fills(image.spec) != fills(wanted):
+        raise WrongPhase(f"image {image.name} fills {fills(image.spec)}: upload it there")
     if is_running or image.phase not in (Phase.PENDING, Phase.FAILED):
         raise NameTaken(f"image {image.name} is being uploaded already")
     for asked, has, field in (

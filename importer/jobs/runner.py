@@ -37,7 +37,7 @@ from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import Speed, entered, failed, lasted, seconds_in
 from importer.metrics import ClassMetrics
-from importer.model import RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
+from importer.model import OVER, RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
 from importer.stream.unxz import Room
@@ -49,6 +49,10 @@ log = structlog.get_logger()
 
 TICK = 0.25
 """Seconds between two looks at how far running imports are."""
+
+GUESTS = 32
+"""Uploads into objects of somebody else's that run at the same time: these wait for their bytes
+already, Longhorn's for 60 seconds, so they are not kept behind imports of hours."""
 
 OpenUrl = Callable[[Record], Source]
 """Return the source of a record whose image is fetched from a URL."""
@@ -147,6 +151,7 @@ class Runner:
         self._metrics_of = metrics_of
         self._hub = hub
         self._queue = FairQueue(config.jobs.workers)
+        self._guests = FairQueue(GUESTS)
         self._room = Room()
         self._jobs: dict[str, Job] = {}
         self._rates: dict[str, Rates] = {}
@@ -320,7 +325,7 @@ class Runner:
         try:
             if job.ready:
                 await job.ready()
-            async with self._queue.turn(lane) as turn:
+            async with (self._guests if job.into else self._queue).turn(lane) as turn:
                 await self._import(job, self._lending(job, source, turn))
         except ImporterError as exc:
             return await self._failed(job, exc, source)
@@ -488,6 +493,10 @@ class Runner:
 
     async def _recover(self, record: Record) -> None:
         image = record.image
+        if image.phase not in OVER and _is_guest(image):
+            await self._spool.clear(image.uid)
+            await self._store.remove(image)  # its client sends it again, or never comes back
+            return
         self.shelf_of(image)
         if record.deleting:
             await self._remove(image)
@@ -557,6 +566,11 @@ async def _through(work: Any) -> Any:
             if task.cancelled():
                 raise
     return task.result()
+
+
+def _is_guest(image: Image) -> bool:
+    """Say whether its bytes go into an object of somebody else's."""
+    return isinstance(image.spec.source, UploadSource) and image.spec.source.into is not None
 
 
 def _order(image: Image) -> Order:

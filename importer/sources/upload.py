@@ -1,13 +1,13 @@
 """An image that comes in a request body. It can be read once: whoever sends it sends it again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from importer.errors import UploadIncomplete
+from importer.errors import CallerError, UploadIncomplete
 from importer.sources import Declared, Opened
 from importer.stream.pipe import Chunks
 from importer.units import CHUNK, MiB
@@ -28,9 +28,12 @@ class Flow:
         least_rate: int = 0,
         passed: Callable[[int, int], Awaitable[None]] = _freely,
         at: int = 0,
+        step: int = 0,
     ) -> None:
         self.stall = stall
         """Seconds without a byte that are borne."""
+
+        self._step = step
 
         self._least_rate = least_rate
         self._passed = passed
@@ -60,6 +63,12 @@ class Flow:
                 f"{self._least_rate} a second"
             )
         self._waited, self._came = 0.0, 0
+
+    def pieces(self, data: bytes) -> Iterable[bytes]:
+        """Return *data* in the pieces that a rate wants it in: none is waited for very long."""
+        if not self._step:
+            return (data,)
+        return (data[at : at + self._step] for at in range(0, len(data), self._step))
 
     async def passed(self, size: int) -> None:
         """Return when more may come after these *size* bytes. Raises TooManyUploads."""
@@ -152,3 +161,24 @@ async def go_ahead(request: web.Request) -> None:
     if waits and request.transport and not request.get(_CONTINUED):
         request[_CONTINUED] = True
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def file_part(
+    request: web.Request, is_file: Callable[[aiohttp.BodyPartReader], bool], stall: float
+) -> aiohttp.BodyPartReader | None:
+    """Return the part of a form that *is_file*, None when there is none.
+
+    Raises CallerError for a damaged form, UploadIncomplete when it does not begin for *stall*
+    seconds.
+    """
+    await go_ahead(request)
+    try:
+        async with asyncio.timeout(stall):
+            async for part in await request.multipart():
+                if isinstance(part, aiohttp.BodyPartReader) and is_file(part):
+                    return part
+    except TimeoutError as exc:
+        raise UploadIncomplete(f"no file began within {stall:g} s of the form") from exc
+    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
+        raise CallerError(f"the multipart body is damaged: {exc}") from exc
+    return None

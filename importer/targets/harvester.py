@@ -31,6 +31,10 @@ EVERY = 2.0
 """Seconds between two words about progress."""
 
 
+_UPGRADE = {"accessModes": ["ReadWriteMany"], "volumeMode": "Filesystem"}
+"""Options of an image that nodes are upgraded with (upload.go:125-131)."""
+
+
 async def found(cluster: Cluster, namespace: str, name: str) -> VmImage:
     """Return an image. Raises ObjectGone when there is none, NotInstalled without Harvester."""
     return view(VmImage, await cluster.get(VM_IMAGES, namespace, name))
@@ -114,7 +118,8 @@ class ImageVolume(DataVolumePlace):
     ) -> None:
         """*size*: bytes of the file."""
         meta = image.metadata
-        order = Order(meta.uid, meta.namespace, image.name, None, {})
+        options = _UPGRADE if image.is_upgrade else {}
+        order = Order(meta.uid, meta.namespace, image.name, None, options)
         super().__init__(cluster, of, settings, order, tell, PACE, _reference(image))
         self._image = image
         self._size = size

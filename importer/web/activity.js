@@ -14,7 +14,7 @@ export class Activity {
 
   constructor(copies) {
     const entries = () => [...this.#entries.value.values(), ...copies.all.value.flatMap(entriesOfCopy)];
-    this.all = computed(() => entries().sort((a, b) => b.at.localeCompare(a.at) || b.rank - a.rank));
+    this.all = computed(() => entries().sort((a, b) => Date.parse(b.at) - Date.parse(a.at) || b.rank - a.rank));
   }
 
   image(image) {

@@ -112,7 +112,8 @@ function useArrival(main, path, Page, t) {
     if (before.current !== null && before.current !== path) {
       scrollTo(0, 0);
       heading?.setAttribute("tabindex", "-1");
-      heading?.focus({ preventScroll: true });
+      // Arrows between tabs keep the focus on them.
+      if (!document.activeElement.closest("[role=tab]")) heading?.focus({ preventScroll: true });
     }
     before.current = path;
   }, [path, Page, t]);

@@ -5,6 +5,9 @@ import * as api from "./api.js";
 import { OVER } from "./images.js";
 import { computed, signal } from "./lib.js";
 
+/** Copies kept at most; the service tells the running ones and the last fifty. */
+const MOST = 500;
+
 /** Milliseconds within which several ends cost one question. */
 const GATHER = 1000;
 
@@ -14,8 +17,14 @@ export class Copies {
   #images;
   #timer = null;
 
+  /** For each answer that is waited for, what the stream told meanwhile: that is newer. */
+  #since = new Set();
+
   /** "unknown" until asked, "there", or "away": this service has none. */
   state = signal("unknown");
+
+  /** Kinds of objects that the service cannot look at just now: copies may be missing. */
+  blind = signal([]);
 
   /** Newest first. */
   all = computed(() => [...this.#byUid.value.values()].sort((a, b) => moment(b).localeCompare(moment(a))));
@@ -33,18 +42,26 @@ export class Copies {
   }
 
   async refresh() {
+    const since = new Map();
+    this.#since.add(since);
     try {
-      const { items, classes } = await api.copies();
-      this.#byUid.value = new Map(items.map((copy) => [copy.uid, copy]));
+      const { items, classes, watching = {} } = await api.copies();
+      this.#byUid.value = new Map([...items.map((copy) => [copy.uid, copy]), ...since]);
       this.#told.value = classes;
+      this.blind.value = Object.keys(watching).filter((kind) => !watching[kind]);
       this.state.value = "there";
     } catch (error) {
       if (error.status === 404) this.state.value = "away";
+    } finally {
+      this.#since.delete(since);
     }
   }
 
   take(copy) {
-    this.#byUid.value = new Map(this.#byUid.peek()).set(copy.uid, copy);
+    this.#since.forEach((told) => told.set(copy.uid, copy));
+    const all = new Map(this.#byUid.peek()).set(copy.uid, copy);
+    if (all.size > MOST) all.delete(all.keys().next().value);
+    this.#byUid.value = all;
     if (copy.state !== "Running") this.ended();
   }
 

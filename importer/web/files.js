@@ -48,8 +48,19 @@ export async function dropped(transfer) {
   );
 }
 
-/** Ask for files; resolves to none when the asking was given up. */
-export function pick({ multiple = false } = {}) {
+/** Ask for files, with their handles where the browser has such; none when the asking was given up. */
+export async function pick({ multiple = false } = {}) {
+  if (!globalThis.showOpenFilePicker) return pickWithout(multiple);
+  try {
+    const handles = await showOpenFilePicker({ multiple });
+    return await Promise.all(handles.map(async (handle) => ({ file: await handle.getFile(), handle })));
+  } catch (error) {
+    if (error.name === "AbortError") return [];
+    throw error;
+  }
+}
+
+function pickWithout(multiple) {
   return new Promise((resolve) => {
     const input = Object.assign(document.createElement("input"), { type: "file", multiple });
     const done = () => resolve([...input.files].map((file) => ({ file, handle: null })));

@@ -23,9 +23,10 @@ export class Rates {
 
   #sample(at) {
     const rates = new Map([...this.#ofImages(), ...this.#ofCopies(at)]);
-    const before = this.samples.peek();
-    const recent = before.filter((sample) => sample.at > at - SPAN);
-    if (rates.size || recent.length || before.length) this.samples.value = rates.size || recent.length ? [...recent, { at, rates }] : [];
+    const recent = this.samples.peek().filter((sample) => sample.at > at - SPAN);
+    const all = [...recent, { at, rates }];
+    if (all.some((sample) => sample.rates.size)) this.samples.value = all;
+    else if (this.samples.peek().length) this.samples.value = [];
   }
 
   #ofImages() {

@@ -4,20 +4,16 @@ An upload outlives its requests: a lost link, a pause, a reload, a restart of th
 needed to go on is kept in localStorage (kept.js), and the file is asked for again where the browser
 cannot open it by itself. `offset` is what the service has taken; it may go back, and that is told. */
 
-import { ApiError, authorization, problemIn, UNREACHABLE } from "./api.js";
+import { authorization, UNREACHABLE } from "./api.js";
 import { Kept } from "./kept.js";
 import { computed, signal } from "./lib.js";
+import { Others } from "./others.js";
+import { UNREADABLE, Upload, end, isReadable, metadata, problemOf } from "./upload.js";
 
 const ENDPOINT = "/v1/uploads";
 
 /** Uploads at once. Browsers open six connections to a host; the events and the rest need theirs. */
 const AT_ONCE = 3;
-
-/** Bytes of one request: at most what a slow link sends before a proxy's minute is over. What is on its
-way when the link breaks is sent again, so no more than a 64th of the file is. */
-const MOST = 16 * 1024 * 1024;
-const LEAST = 1024 * 1024;
-const chunkOf = (size) => Math.min(MOST, Math.max(LEAST, Math.ceil(size / 64)));
 
 /** A proxy that takes no large bodies is asked with ever smaller ones. */
 const LEAST_CHUNK = 64 * 1024;
@@ -27,15 +23,12 @@ const WAITS = [0, 500, 1000, 2000, 4000, 8000];
 const LONGEST_WAIT = 15_000;
 
 /** Refusals that the same bytes, sent again, may not meet. */
-const PASSING = new Set(["conflict", "shutting-down", "too-many-uploads", "unreachable", "no-answer"]);
-
-/** The service has forgotten the upload, or given it up: the file begins anew under its name. */
-const BEGIN_ANEW = new Set(["not-found", "upload-incomplete"]);
+const PASSING = new Set(["conflict", "shutting-down", "too-many-uploads", "upload-incomplete", "unreachable", "no-answer"]);
 
 export class Uploads {
   #kept = new Kept();
   #all = signal([]);
-  #tus = null;
+  #others;
 
   /** Every upload of this page and those that an earlier visit left unfinished, oldest first. */
   all = computed(() => this.#all.value);
@@ -46,6 +39,19 @@ export class Uploads {
   constructor(images) {
     this.images = images;
     this.#all.value = this.#kept.all().map((record) => new Upload(record, null, "asks"));
+    this.#others = new Others({
+      own: () => this.#all.peek().filter((upload) => upload.file).map(({ key }) => key),
+      heldElsewhere: (keys) => this.#yield(keys, (upload) => !upload.file),
+      takenElsewhere: (keys) => this.#yield(keys, () => true),
+    });
+  }
+
+  /** Another page of this browser sends these: they are its affair now. */
+  #yield(keys, which) {
+    const gone = this.#all.peek().filter((upload) => keys.includes(upload.key) && which(upload));
+    gone.forEach((upload) => this.#halt(upload));
+    this.#all.value = this.#all.peek().filter((upload) => !gone.includes(upload));
+    this.#next();
   }
 
   of(image) {
@@ -59,6 +65,7 @@ export class Uploads {
     const upload = new Upload(record, file, "waiting");
     this.#all.value = [...this.#all.value, upload];
     this.#kept.keep(record, handle);
+    this.#others.take(upload.key);
     this.#next();
     return upload;
   }
@@ -66,6 +73,7 @@ export class Uploads {
   /** Go on with an upload of an earlier visit, once its file is here again. */
   take(upload, file) {
     upload.file = file;
+    this.#others.take(upload.key);
     this.#wait(upload);
   }
 
@@ -92,23 +100,27 @@ export class Uploads {
 
   /** Stop, and tell the service to leave nothing of it. */
   async cancel(upload) {
-    this.#halt(upload);
     this.#drop(upload.record);
     this.#next();
     if (upload.record.url) await end(upload.record.url);
   }
 
+  /** Take off the list whatever is over. */
+  clear() {
+    this.#in("sent", "ready", "failed").forEach((upload) => this.dismiss(upload));
+  }
+
   /** Take it off the list; what is sent stays. */
   dismiss(upload) {
-    this.#halt(upload);
     this.#drop(upload.record);
     this.#next();
   }
 
-  /** The link is there again: whoever waits for it goes on at once, and who seems to send asks. */
+  /** The link is there again: whoever waits for it goes on at once. So does who seems to send: a
+  connection that nobody answers any more looks alive for minutes. */
   linked() {
     for (const upload of this.#all.peek()) {
-      if (upload.state.peek() === "lost") this.#begin(upload);
+      if (["lost", "sending"].includes(upload.state.peek()) && upload.file) this.#begin(upload);
     }
     this.#next();
   }
@@ -122,12 +134,14 @@ export class Uploads {
     if (phase === "Cancelled" && state !== "sent") this.dismiss(upload);
     if (phase === "Failed" && state === "sent") this.#fail(upload, error);
     if (phase === "Ready") this.#done(upload);
+    if (phase === "Pending" && ["paused", "asks"].includes(state)) this.#wentBack(upload, 0);
   }
 
   /** All images are told: an unfinished upload whose image was deleted is no more. */
   synced() {
     for (const upload of this.#in("asks")) {
-      if (!this.images.find(upload.namespace, upload.name)) this.dismiss(upload);
+      const begun = upload.record.url;
+      if (begun && !this.images.find(upload.namespace, upload.name)) this.dismiss(upload);
     }
   }
 
@@ -136,10 +150,15 @@ export class Uploads {
     if (upload) this.dismiss(upload);
   }
 
-  /** Ready: by this upload, or by another under its name while this one stood still. */
+  /** Ready: by this upload, whose last answer may still be on its way, or by another under its name
+  while this one stood still. */
   #done(upload) {
-    if (upload.state.peek() === "sent") upload.state.value = "ready";
-    else if (upload.state.peek() !== "ready") this.dismiss(upload);
+    if (["paused", "asks"].includes(upload.state.peek())) return this.dismiss(upload);
+    this.#halt(upload);
+    this.#kept.forget(upload.record);
+    upload.offset.value = upload.size;
+    upload.state.value = "ready";
+    this.#next();
   }
 
   #wait(upload) {
@@ -157,19 +176,19 @@ export class Uploads {
   }
 
   #drop(record) {
+    const old = this.of(record);
     this.#kept.forget(record);
-    this.#all.value = this.#all.peek().filter(
-      (upload) => upload.namespace !== record.namespace || upload.name !== record.name,
-    );
+    if (old) this.#halt(old);
+    this.#all.value = this.#all.peek().filter((upload) => upload !== old);
   }
 
   async #begin(upload) {
     this.#halt(upload);
     upload.state.value = "sending";
     const turn = upload.turn;
-    this.#tus ??= import("./vendor/tus.js");
-    const { Upload: Tus } = await this.#tus;
-    if (upload.turn !== turn || upload.state.peek() !== "sending") return;
+    const Tus = await library();
+    if (upload.turn !== turn) return;
+    if (!Tus) return this.#later(upload, UNREACHABLE);
     upload.tus = new Tus(upload.file, this.#options(upload));
     upload.tus.url = upload.record.url;
     upload.tus.start();
@@ -204,12 +223,19 @@ export class Uploads {
     const offset = Number.parseInt(response.getHeader("Upload-Offset") ?? "", 10);
     if (response.getStatus() >= 300 || Number.isNaN(offset)) return;
     if (offset > upload.offset.peek()) upload.tries = 0;
-    if (offset < upload.offset.peek()) upload.wentBack.value = upload.offset.peek();
+    this.#wentBack(upload, offset);
     upload.offset.value = offset;
     upload.expires.value = response.getHeader("Upload-Expires");
     if (upload.state.peek() === "lost") upload.state.value = "sending";
     Object.assign(upload.record, { offset, expires: upload.expires.peek() });
     this.#kept.keep(upload.record);
+  }
+
+  /** The service lost, or let go of, what it had: that is told, not hidden. */
+  #wentBack(upload, offset) {
+    if (offset >= upload.offset.peek()) return;
+    upload.wentBack.value = upload.offset.peek();
+    upload.offset.value = upload.sent.value = upload.record.offset = offset;
   }
 
   #sent(upload) {
@@ -221,15 +247,22 @@ export class Uploads {
 
   #refused(upload, error) {
     const problem = problemOf(error);
-    if (BEGIN_ANEW.has(problem.slug) && upload.record.url) return this.#anew(upload);
-    if (problem.slug === "too-large" && upload.chunk > LEAST_CHUNK) upload.chunk /= 2;
+    if (this.#isForgotten(upload, problem)) return this.#anew(upload);
+    if (problem.slug === "too-large" && upload.chunk > LEAST_CHUNK) upload.chunk = Math.ceil(upload.chunk / 2);
     else if (!PASSING.has(problem.slug)) return this.#fail(upload, problem);
     this.#later(upload, problem);
   }
 
-  /** Everything from the first byte: the service was started again, or the upload was given up. */
+  /** Whether the service knows the upload no more, or gave it up: then its name takes another one. A
+  request that was ended for being slow is told in the same words, but its image has not failed. */
+  #isForgotten(upload, { slug }) {
+    const failed = this.images.find(upload.namespace, upload.name)?.status.phase === "Failed";
+    return upload.record.url && (slug === "not-found" || (slug === "upload-incomplete" && failed));
+  }
+
+  /** Everything from the first byte. */
   #anew(upload) {
-    if (upload.offset.peek()) upload.wentBack.value = upload.offset.peek();
+    this.#wentBack(upload, 0);
     this.#forgetOffset(upload);
     this.#later(upload, null);
   }
@@ -268,104 +301,11 @@ export class Uploads {
   }
 }
 
-/** One file on its way. Its signals: what is to be seen of it. */
-class Upload {
-  tus = null;
-  timer = null;
-  turn = 0;
-  tries = 0;
-
-  /** Bytes that have left the browser; some may have to be sent again. */
-  sent = signal(0);
-
-  /** The offset before it went back; null while it never did. */
-  wentBack = signal(null);
-
-  error = signal(null);
-
-  constructor(record, file, state) {
-    this.record = record;
-    this.file = file;
-    this.chunk = chunkOf(record.mark.size);
-    /** waiting, sending, lost (tries again by itself), paused, asks (for its file), sent, ready, failed. */
-    this.state = signal(state);
-    /** Bytes that the service has taken. */
-    this.offset = signal(record.offset ?? 0);
-    /** Until when the service keeps what it has, while nothing comes. */
-    this.expires = signal(record.expires ?? null);
-    this.sent.value = this.offset.peek();
-  }
-
-  get name() {
-    return this.record.name;
-  }
-
-  get namespace() {
-    return this.record.namespace;
-  }
-
-  get filename() {
-    return this.record.mark.name;
-  }
-
-  get size() {
-    return this.record.mark.size;
-  }
-
-  get key() {
-    return `${this.namespace}/${this.name}`;
-  }
-}
-
-function metadata({ name, namespace, storageClass, checksum, format, mark }) {
-  const all = { filename: mark.name, name, namespace, storageClass, checksum, format };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value));
-}
-
-/** What went wrong, whoever said it: the service, something in between, or nobody. */
-function problemOf(error) {
-  const response = error.originalResponse;
-  const status = response?.getStatus() ?? 0;
-  if (!error.originalRequest) return { ...UNREADABLE, message: error.message };
-  if (!status) return UNREACHABLE;
-  if (status === 413 && !isOurs(response)) return { ...UNREACHABLE, slug: "too-large", message: "" };
-  if ((status >= 500 || status === 408 || status === 429) && !isOurs(response)) return { ...UNREACHABLE, slug: "no-answer" };
-  // An answer to HEAD has no body: its status says all there is.
-  if (error.originalRequest.getMethod() === "HEAD") return { ...UNREACHABLE, ...SAID[status] };
-  return problemIn(response.getBody(), status);
-}
-
-const UNREADABLE = {
-  slug: "file-unreadable",
-  side: "source",
-  retryable: false,
-  message: "The file cannot be read any more: it was changed, moved or removed since it was chosen.",
-};
-
-async function isReadable(file) {
+/** Loaded with the first upload; null while the service that has it is away. */
+async function library() {
   try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
+    return (await import("./vendor/tus.js")).Upload;
   } catch {
-    return false;
+    return null;
   }
-}
-
-const SAID = {
-  401: { slug: "unauthorized", side: "caller", retryable: false },
-  404: { slug: "not-found" },
-  409: { slug: "conflict" },
-  410: { slug: "not-found" },
-  503: { slug: "shutting-down" },
-};
-
-function isOurs(response) {
-  return Boolean(response.getHeader("Tus-Resumable"));
-}
-
-async function end(url) {
-  const headers = { ...authorization(), "Tus-Resumable": "1.0.0" };
-  const response = await fetch(url, { method: "DELETE", headers });
-  if (response.ok || response.status === 404) return;
-  throw new ApiError(problemIn(await response.text(), response.status), response.status);
 }

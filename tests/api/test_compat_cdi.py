@@ -67,11 +67,14 @@ class Front:
     proxy: UploadProxy
     server: UploadServer
 
-    def token(self, claim: str = "up1") -> dict[str, str]:
-        """Return the headers of a client with a token for *claim*."""
+    def signed(self) -> str:
+        """Return a token of CDI's for the claim that takes an upload."""
         now = self.kubernetes.store.now().timestamp()
-        signed = token.sign(token.claims("demo", claim, now))
-        return {"Authorization": f"Bearer {signed}"}
+        return token.sign(token.claims("demo", "up1", now))
+
+    def token(self) -> dict[str, str]:
+        """Return the headers of a client with that token."""
+        return {"Authorization": f"Bearer {self.signed()}"}
 
     async def over(self, name: str) -> Any:
         """Return the record once its import is over."""
@@ -167,6 +170,13 @@ def done(kubernetes: FakeKubernetes) -> None:
     """Let CDI say that the upload has succeeded."""
     told = {"metadata": {"annotations": {POD_PHASE: "Succeeded", POD_READY: "false"}}}
     kubernetes.apply("persistentvolumeclaims", "demo", "up1", told)
+
+
+def restarted(kubernetes: FakeKubernetes) -> None:
+    """Let CDI say that the upload's pod was started again."""
+    told = {"cdi.kubevirt.io/storage.pod.restarts": "1"}
+    change = {"metadata": {"annotations": told}}
+    kubernetes.apply("persistentvolumeclaims", "demo", "up1", change)
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +280,70 @@ async def test_deleting_its_record_leaves_the_claim(tmp_path: Path, files: Files
         gone = await there.client.ask("DELETE", f"/v1/images/{name}", params={"namespace": "demo"})
         assert gone[0] == 204
         assert there.kubernetes.find("persistentvolumeclaims", "demo", "up1")
+
+
+async def test_a_record_is_not_ours_to_try_again(tmp_path: Path, files: Files) -> None:
+    """CDI fails after its answer: the record says why, and only CDI's client can begin anew."""
+    async with front(tmp_path) as there:
+        there.server.convert_error = "qemu-img: error while reading"
+        there.server.exited = lambda code: restarted(there.kubernetes)
+        content = files["small.qcow2"].read_bytes()
+        assert (await there.post("/v1beta1/upload-async", content))[0] == 200
+        (name,) = await there.client.names()
+        image = await there.over(name)
+        assert image["status"]["phase"] == "Failed"
+        assert image["spec"]["source"]["into"] == "PersistentVolumeClaim demo/up1"
+        query = {"namespace": "demo"}
+        path = f"/v1/images/{name}"
+        status, said = await there.client.ask("POST", f"{path}/retry", params=query)
+        assert (status, said["error"]["slug"]) == (409, "wrong-phase")
+        status, said = await there.client.ask("PUT", f"{path}/content", params=query, data=b"x")
+        assert (status, said["error"]["slug"]) == (409, "wrong-phase")
+        there.server.convert_error = None
+        there.server.restart()
+        there.server.exited = lambda code: done(there.kubernetes)
+        assert (await there.post("/v1beta1/upload", content))[0] == 200
+        assert (await there.over(name))["status"]["phase"] == "Ready"
+
+
+async def test_nobody_else_says_what_is_filled(tmp_path: Path) -> None:
+    """It is the service's own word: a request of the API with it is refused."""
+    async with running(config(tmp_path / "data")) as client:
+        source = {"type": "upload", "into": "PersistentVolumeClaim demo/up1"}
+        status, said = await client.ask(
+            "POST", "/v1/images", json={"name": "disk", "spec": {"source": source}}
+        )
+        assert (status, said["error"]["slug"]) == (400, "bad-request")
+
+
+async def test_a_stopped_service_tells_its_client_to_send_again(
+    tmp_path: Path, files: Files
+) -> None:
+    """503, as CDI says when it is busy; what had been begun is in no list."""
+    async with front(tmp_path) as there:
+        content = files["small.raw"].read_bytes()
+
+        async def half() -> AsyncIterator[bytes]:
+            yield content[: 8 * MiB]
+            await until(lambda: there.server.received)
+            await there.client.service.runner.stop()
+            yield content[8 * MiB :]
+
+        assert (await there.post("/v1beta1/upload", half()))[0] == 503
+        assert await there.client.names() == {}
+
+
+async def test_a_service_that_comes_back_forgets_what_was_not_over(
+    tmp_path: Path, files: Files
+) -> None:
+    """CDI makes the volume all the same, and whoever waits for it asks CDI."""
+    async with front(tmp_path) as there:
+        there.server.exited = lambda code: None
+        content = files["small.qcow2"].read_bytes()
+        assert (await there.post("/v1beta1/upload-async", content))[0] == 200
+        assert list((await there.client.names()).values()) == ["Processing"]
+    async with running(config(tmp_path / "data")) as client:
+        assert await client.names() == {}
 
 
 async def test_a_compressed_disk_is_undone_on_its_way(tmp_path: Path, files: Files) -> None:

@@ -1,5 +1,6 @@
 """Harvester's clients send to this service instead, and the image becomes ready in Harvester."""
 
+import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
@@ -279,6 +280,39 @@ async def test_a_checksum_is_compared(tmp_path: Path, files: Files, backend: str
         body, headers = page(content, backend)
         assert (await there.post(body, len(content), headers=headers, name="right"))[0] == 200
         await there.ready("right")
+
+
+async def test_many_at_once_each_cut_and_sent_again(tmp_path: Path, files: Files) -> None:
+    """Six images of both backends, whose clients lose their connection half-way, all get ready."""
+    content = files["small.qcow2"].read_bytes()
+    async with front(tmp_path) as there:
+        names = {f"image-{number}": list(BACKENDS)[number % 2] for number in range(6)}
+        made = {name: there.made(backend, name) for name, backend in names.items()}
+
+        async def send(name: str, backend: str) -> None:
+            with pytest.raises(aiohttp.ClientError):
+                await there.post(cut(content), len(content), headers=FORM, name=name)
+            await there.says(name, lambda found: imported(found) == "False")
+            if backend == "backingimage":
+                await there.harvester.again(made[name])
+            body, headers = terraform(content, backend)
+            status, said = await there.post(body, len(content), headers=headers, name=name)
+            assert (status, said) == (200, "")
+            await there.ready(name)
+
+        await asyncio.gather(*(send(name, backend) for name, backend in names.items()))
+        for name, backend in names.items():
+            assert images.same(files["small.raw"], "raw", *there.disk(backend, made[name]))
+
+
+FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+async def cut(content: bytes) -> AsyncIterator[bytes]:
+    """Yield a form whose sender goes away in the middle."""
+    whole = form("chunk", "x", content)
+    yield whole[: len(whole) // 2]
+    raise ConnectionResetError("the link is lost")
 
 
 async def test_requests_that_cannot_be(tmp_path: Path, files: Files) -> None:

@@ -4,6 +4,7 @@ The transcripts were taken at the data source's own port; the manager in front o
 answers on, but says first, as JSON, when there is none that waits (LHM: api/forwarder.go:175-212).
 """
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -16,6 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from importer.api.compat.words import authorised_elsewhere
+from importer.config import Compat
+from importer.errors import CallerError
 from tests import images
 from tests.servers.clock import HandClock
 from tests.servers.kubernetes import Object
@@ -24,6 +28,7 @@ from tests.servers.replay import Replay, Step, until
 from tests.servers.running import Client, config, running
 from tests.servers.site import Site, site
 
+MiB = 1 << 20
 SPACE = "longhorn-system"
 BUSY = "upload server for backing image {name} has not been initiated"
 GONE = "cannot find pod for backing image data source {name}"
@@ -147,7 +152,7 @@ def backing_image(name: str, **spec: Any) -> Object:
 
 
 @asynccontextmanager
-async def front(root: Path, **fields: Any) -> AsyncIterator[Front]:
+async def front(root: Path, workers: int = 4, **fields: Any) -> AsyncIterator[Front]:
     """Run them; *fields* of the fake Longhorn."""
     async with (
         site(root / "site", longhorn=fields) as cluster,
@@ -157,6 +162,7 @@ async def front(root: Path, **fields: Any) -> AsyncIterator[Front]:
                 kubernetes={"enabled": True, "kubeconfig": str(cluster.kubeconfig)},
                 longhorn={"url": cluster.longhorn.url},
                 local={"classes": []},
+                jobs={"workers": workers},
             )
         ) as client,
     ):
@@ -266,6 +272,25 @@ async def test_a_format_that_longhorn_does_not_know_is_converted(
         assert images.same(files["small.raw"], "raw", made, "qcow2")
 
 
+async def test_uploads_do_not_wait_for_a_worker(tmp_path: Path, files: Files) -> None:
+    """All workers are busy; Longhorn would give the image up after 60 seconds."""
+    async with front(tmp_path, workers=1) as there:
+        await there.made("disk")
+        gate = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield bytes(2 * MiB)
+            await gate.wait()
+
+        path = f"{there.client.base}/v1/images/busy/content?storageClass=longhorn"
+        busy = asyncio.create_task(there.client.http.put(path, data=slow()))
+        await there.client.until("busy", "Inspecting", "Preparing", "Transferring")
+        assert (await there.post("disk", files["small.qcow2"].read_bytes()))[0] == 200
+        assert (await there.over("disk"))["status"]["phase"] == "Ready"
+        gate.set()
+        (await busy).close()
+
+
 async def test_what_the_manager_says_first(tmp_path: Path) -> None:
     """An image that does not exist, and one whose pod does not run yet, in Longhorn's JSON."""
     async with front(tmp_path) as there:
@@ -310,3 +335,9 @@ async def test_our_token_is_needed_but_for_trusted_proxies(tmp_path: Path) -> No
                 assert (answer.status, told["status"], told["type"]) == (status, status, "error")
             async with http.get(client.base + "/v1/images") as answer:
                 assert answer.status == 401
+
+
+def test_a_network_that_is_none_is_refused_at_the_start() -> None:
+    """Rather than letting nobody in, or somebody else."""
+    with pytest.raises(CallerError, match="authorised_proxies"):
+        authorised_elsewhere(Compat(authorised_proxies=("10.0.0.0/8", "the ingress")))

@@ -89,6 +89,24 @@ async def test_a_client_that_drips_is_sent_away(tmp_path: Path, disk: bytes, way
             await client.until("disk", "Ready")
 
 
+async def test_a_form_whose_file_never_begins(tmp_path: Path) -> None:
+    """One that drips its parts' headers ends like one that sends nothing."""
+
+    async def form() -> AsyncIterator[bytes]:
+        yield b"--x\r\nContent-Disposition: form-data;"
+        while True:
+            yield b" a=b;"
+            await asyncio.sleep(0.02)
+
+    async with limited(tmp_path, stall=0.5) as client:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        status, told = await client.ask(
+            "PUT", "/v1/images/disk/content", data=form(), headers=headers
+        )
+        assert (status, told["error"]["slug"]) == (400, "upload-incomplete")
+        assert await client.names() == {}
+
+
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
 async def test_headers_that_never_end(tmp_path: Path, before: bytes) -> None:
     """A connection that drips its headers is closed, at its beginning as after an answer."""

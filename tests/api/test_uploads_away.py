@@ -117,6 +117,26 @@ async def test_a_long_absence_costs_one_restart(
         await whole(client, cluster, tmp_path, disk, 2)
 
 
+async def test_a_target_that_dies_while_its_client_is_away(
+    tmp_path: Path, cluster: Site, disk: Path
+) -> None:
+    """Costs a restart, and none of the image's tries: here it has only one."""
+    content = disk.read_bytes()
+    body = {"source": {"type": "upload"}, "storageClass": "longhorn-v2", "retries": 0}
+    wanted = settings(tmp_path / "data", cluster, upload={"rest": 0.05})
+    async with running(wanted) as client:
+        await client.ask("POST", "/v1/images", json={"name": "disk", "spec": body})
+        path = await Tus(client).begun("disk", len(content))
+        await sent(client, path, content[: 7 * MiB])
+        await until(lambda: of(client, path).job.away)
+        (made,) = cluster.kubernetes.all("datavolumes")
+        await cluster.cdi.kill_pod(made["metadata"]["namespace"], made["metadata"]["name"])
+        image = await client.until("disk", "Pending")
+        assert image["status"]["error"]["slug"] == "target-unavailable"
+        await Tus(client).send(path, content)
+        await whole(client, cluster, tmp_path, disk, 2)
+
+
 @pytest.mark.parametrize("place", PLACES)
 async def test_an_abandoned_upload_leaves_nothing_in_the_cluster(
     tmp_path: Path, cluster: Site, disk: Path, place: str

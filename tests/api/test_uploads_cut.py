@@ -1,6 +1,7 @@
 """Uploads over a way that breaks at seeded points end right, with clients that exist today."""
 
 import asyncio
+import os
 import random
 from collections.abc import Iterable
 from dataclasses import replace
@@ -77,6 +78,44 @@ async def test_eight_uploads_that_are_cut(tmp_path: Path) -> None:
 async def test_thirty_two_uploads_that_are_cut(tmp_path: Path) -> None:
     """The same with 32."""
     await many(tmp_path, 32, 16 * MiB, 8)
+
+
+async def test_no_task_and_no_socket_stays(tmp_path: Path) -> None:
+    """Of uploads that were cut, cancelled and refused, nothing goes on in the service."""
+    async with running(config(tmp_path / "data", jobs={"workers": 2})) as client:
+        before = remaining()
+        for _ in range(2):  # the first opens what stays open
+            before = remaining()
+            async with aiohttp.ClientSession(headers=client.http.headers) as http:
+                here = SimpleNamespace(base=client.base, http=http)
+                await asyncio.gather(*(in_loop(here, number) for number in range(4)))
+                tus = Tus(here)
+                path = await tus.begun("away", 4 * MiB)
+                assert (await tus.patch(path, 0, disk(1, 2 * MiB))).status == 204
+                assert (await tus.ask("DELETE", path)).status == 204
+                bad = await tus.begun("bad", 4 * MiB)
+                assert (await tus.patch(bad, 0, b"\x89PNG\r\n\x1a\n" + bytes(2 * MiB))).status
+                await client.until("bad", "Failed")
+            for name in await client.names():
+                if name != "bad":
+                    await client.until(name, "Ready")
+                assert (await client.ask("DELETE", f"/v1/images/{name}"))[0] == 204
+        await until(lambda: remaining() <= before)
+
+
+async def in_loop(service: SimpleNamespace, number: int) -> None:
+    """Upload disk *number* over a way of its own that is cut twice."""
+    content = disk(number, 8 * MiB)
+    async with Cutting(service.base, points(number, 8 * MiB, 2)) as way:
+        tus = Tus(SimpleNamespace(base=way.url, http=service.http))
+        path = await Tus(service).begun(f"disk-{number}", len(content))
+        await tus.send(path, content)
+        assert way.cuts == 2
+
+
+def remaining() -> tuple[int, int]:
+    """Return how many tasks there are in this loop, and how many open files and sockets."""
+    return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
 
 
 async def many(folder: Path, count: int, size: int, cuts: int) -> None:

@@ -1,8 +1,11 @@
 """The command line against a service that fails in ways the real one cannot be made to."""
 
+import asyncio
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,13 @@ import pytest
 from importer.cli.access import Access
 from importer.cli.body import LocalFile
 from importer.cli.client import Client
-from importer.cli.progress import Nothing
+from importer.cli.progress import Lines, Nothing
 from importer.cli.sending import Sending
 from importer.errors import SourceTruncated
 from importer.units import MiB
 from tests.cli.command import importer, start
 from tests.servers.api import FakeApi, error, image, serving
+from tests.servers.running import until
 
 TAKEN = error("name-taken", "caller", "image disk is there already")
 READY = image("disk", "Ready", format="raw", size=5 * MiB, virtualSize=5 * MiB)
@@ -82,6 +86,40 @@ async def test_file_shrinks_while_it_is_sent(disk: Path) -> None:
             with pytest.raises(SourceTruncated, match=r"shrunk to 3145728 bytes from 67108864"):
                 await sending.run()
             await sending.close()
+
+
+@asynccontextmanager
+async def sending(address: str, disk: Path) -> AsyncIterator[Sending]:
+    """Give an upload of *disk* that is about to begin."""
+    async with Client(Access(server=address, token="any")) as client:
+        body = LocalFile(disk, lambda _: None)
+        upload = Sending(client, "disk", body, {}, Lines(), lambda: None)
+        yield upload
+        await upload.close()
+
+
+async def test_nothing_moves(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A connection that only looks alive is given up, and the upload goes on over another one."""
+    api = FakeApi(silent=True, events=[image("disk", "Transferring"), READY])
+    async with serving(api) as address, sending(address, disk) as upload:
+        upload.quiet = upload.silent = 0.4
+        assert (await upload.run()).phase == "Ready"
+    assert api.received == disk.stat().st_size
+    assert api.calls.count("PATCH /v1/uploads/u1") == 2
+    assert "nothing moved for" in capsys.readouterr().err
+
+
+async def test_service_that_waits_is_waited_for(disk: Path) -> None:
+    """As long as the image waits for a worker, a connection on which nothing moves is kept."""
+    api = FakeApi(deaf=True, events=[image("disk", "Pending")])
+    async with serving(api) as address, sending(address, disk) as upload:
+        upload.quiet = 0.1
+        upload.silent = 0.02
+        task = asyncio.create_task(upload.run())
+        await until(lambda: api.calls.count("GET /v1/images/disk") == 3)
+        assert api.calls.count("PATCH /v1/uploads/u1") == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_second_interrupt_leaves_at_once() -> None:

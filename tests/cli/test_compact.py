@@ -68,9 +68,9 @@ async def sent(path: Path, wire: Wire, checksum: str | None = None) -> bytes:
     return made
 
 
-async def into(parts: list[bytes], body: Compact) -> None:
+async def into(parts: list[bytes], body: Compact, start: int = 0) -> None:
     """Put into *parts* what *body* yields, also of one that breaks off."""
-    async for chunk in body.chunks():
+    async for chunk in body.chunks(start):
         parts.append(chunk)  # noqa: PERF401 - what came before an error counts
 
 
@@ -156,6 +156,78 @@ async def test_form(tmp_path: Path, kind: str, wanted: WantedFormat | None, wire
         images.run("qemu-img", "snapshot", "-c", "before", str(path))
         images.run("qemu-io", "-f", "qcow2", "-c", "discard 0 6M", str(path))
     assert form(await found(path), wanted, built_in()) == wire
+
+
+def mixed(path: Path, size: int) -> Path:
+    """Make a raw file with holes, written zeros and data in pieces of no round size."""
+    noise, at = random.Random(size), 0
+    with path.open("wb") as file:
+        while at < size:
+            length = min(noise.choice([512, 4 * KiB, 60 * KiB, 200 * KiB, 3 * MiB]), size - at)
+            kind = noise.randrange(3)
+            file.seek(at)
+            if kind:
+                file.write(bytes(length) if kind == 1 else noise.randbytes(length))
+            at += length
+        file.truncate(size)
+        file.seek(510)
+        file.write(b"\x55\xaa")
+    return path
+
+
+@pytest.mark.parametrize("wire", ["raw+zstd", "qcow2"])
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "qcow2-zlib"])
+async def test_from_anywhere(tmp_path: Path, kind: str, wire: Wire) -> None:
+    """From whatever byte it is taken up, with marks and without, the same bytes come."""
+    path = mixed(tmp_path / "disk.raw", 40 * MiB + 513)
+    if kind != "raw":
+        options = ("-c",) if kind == "qcow2-zlib" else ()
+        path = images.convert(path, tmp_path / "disk.qcow2", "qcow2", *options)
+    disk = await found(path)
+    body = Compact(disk, wire, None, lambda _: None)
+    whole = b"".join([chunk async for chunk in body.chunks()])
+    ends = [0, 1, len(whole) // 2, len(whole) - 1, len(whole)]
+    marked = [at + step for at, _ in body.marks[:8] for step in (-1, 0, 1)]
+    noise = random.Random(kind + wire)
+    for start in [*ends, *marked, *(noise.randrange(len(whole)) for _ in range(8))]:
+        for marks in ([], body.marks):
+            again = Compact(disk, wire, None, lambda _: None, marks)
+            rest = [chunk async for chunk in again.chunks(max(start, 0))]
+            assert b"".join(rest) == whole[max(start, 0) :], (start, len(marks))
+            assert b"" not in rest
+            assert (again.done, again.sent) == (again.total, len(whole))
+
+
+async def test_what_precedes_is_not_read(tmp_path: Path) -> None:
+    """Taken up near its end, a body reads nothing of what came long before."""
+    path = images.raw(tmp_path / "disk.raw", 64 * MiB, 64 * MiB)
+    disk = await found(path)
+    for wire in ("raw+zstd", "qcow2"):
+        body = Compact(disk, wire, None, lambda _: None)
+        whole = b"".join([chunk async for chunk in body.chunks()])
+        assert len(body.marks) == (4 if wire == "raw+zstd" else 0)
+        times = path.stat()
+        kept = path.read_bytes()
+        with path.open("r+b") as file:
+            file.write(os.urandom(40 * MiB))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        start = 60 * MiB
+        assert b"".join([chunk async for chunk in body.chunks(start)]) == whole[start:]
+        path.write_bytes(kept)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("wire", ["raw+zstd", "qcow2"])
+async def test_changed_before_it_is_taken_up(tmp_path: Path, wire: Wire) -> None:
+    """Nothing more is sent of a file that changed while the connection was lost."""
+    path = images.raw(tmp_path / "disk.raw", 16 * MiB, 8 * MiB)
+    body = Compact(await found(path), wire, None, lambda _: None)
+    await anext(body.chunks())
+    _fill(path.parent / path.name)
+    parts: list[bytes] = []
+    with pytest.raises(SourceError, match="has changed while it was sent"):
+        await into(parts, body, MiB)
+    assert parts == []
 
 
 @pytest.mark.parametrize("kind", ["vmdk", "vpc-fixed", "vdi", "vhdx"])

@@ -11,9 +11,9 @@ from importer.cli.access import Access
 from importer.cli.batch import upload_files
 from importer.cli.client import Client as CliClient
 from importer.cli.commands import _inspected
+from importer.cli.order import Order, Wanted
 from importer.cli.plan import plan_file
 from importer.cli.session import Session
-from importer.cli.upload import Order, Wanted
 from importer.model import PlanReport, WantedFormat
 from importer.units import MiB
 from tests import images

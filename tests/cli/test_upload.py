@@ -17,11 +17,11 @@ from importer.cli.batch import upload_files
 from importer.cli.client import Client as CliClient
 from importer.cli.compact import Compact, look
 from importer.cli.exits import Refused
+from importer.cli.order import Order, Wanted
 from importer.cli.progress import Nothing
 from importer.cli.sending import Sending
 from importer.cli.session import Session
 from importer.cli.tus import Tus
-from importer.cli.upload import Order, Wanted
 from importer.errors import ChecksumMismatch, CorruptImage, SourceError
 from importer.model import Wire
 from importer.units import MiB, TiB, round_up

@@ -51,6 +51,9 @@ class FakeApi:
     deaf: bool = False
     """Take an upload's first bytes and no more, and never answer a request to end it."""
 
+    silent: bool = False
+    """Take an upload's first bytes, and no more in that request; all in the next one."""
+
     cut_streams: int = 0
     """Streams of events that break off after their first event."""
 
@@ -114,11 +117,13 @@ class FakeApi:
             return await self._refused(request, self.refuse)
         if self.asks_first and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        call = self.calls[-1]
         async for chunk in request.content.iter_any():
             self.received += len(chunk)
             self.begun.set()
-            if self.deaf:
+            if self.deaf or (self.silent and self.calls.count(call) == 1):
                 await self._released.wait()
+                break
         return web.Response(status=204, headers={"Upload-Offset": str(self.received)})
 
     async def _refused(self, request: web.Request, refuse: dict[str, Any]) -> web.StreamResponse:

@@ -45,7 +45,11 @@ class Cutting:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = urlsplit(self.base)
-        far_reader, far = await asyncio.open_connection(there.hostname, there.port)
+        try:
+            far_reader, far = await asyncio.open_connection(there.hostname, there.port)
+        except OSError:  # nobody listens there just now
+            writer.transport.abort()
+            return
         ends = {writer, far}
         self._open |= ends
         back = asyncio.create_task(self._answers(far_reader, writer))

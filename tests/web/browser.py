@@ -14,6 +14,7 @@ from pathlib import Path
 
 from playwright.async_api import (
     Browser,
+    CDPSession,
     ConsoleMessage,
     Locator,
     Page,
@@ -119,6 +120,7 @@ class Visit:
     """Warnings and errors on the console, and exceptions that nobody caught."""
 
     requests: list[str] = field(default_factory=list)
+    network: CDPSession | None = None
 
     def hear(self, message: ConsoleMessage) -> None:
         """Note what is wrong on the console."""
@@ -183,9 +185,10 @@ class Visit:
 
     async def slow_down(self, bytes_per_second: int) -> None:
         """Let the network take no more than that."""
-        session = await self.page.context.new_cdp_session(self.page)
+        # One session: what another one has set would stay.
+        self.network = self.network or await self.page.context.new_cdp_session(self.page)
         limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
-        await session.send(
+        await self.network.send(
             "Network.emulateNetworkConditions", {**limits, "uploadThroughput": bytes_per_second}
         )
 
@@ -210,6 +213,8 @@ async def visit(browser: Browser, address: str, **options: object) -> AsyncItera
     """Open *address* in a browser that has seen nothing yet; *options* are its context's."""
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     try:
+        # Playwright gives files to fields only, not to the picker that also gives handles.
+        await context.add_init_script("delete globalThis.showOpenFilePicker")
         page = await context.new_page()
         page.set_default_timeout(15_000)
         seen = Visit(page)

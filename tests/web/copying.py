@@ -6,6 +6,7 @@ of classes (``GET /v1/copies``), and ``event: copy`` among the events.
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -23,6 +24,7 @@ class Copying:
     behind: Served
     items: list[dict[str, Any]] = field(default_factory=list)
     classes: list[dict[str, Any]] = field(default_factory=list)
+    watching: dict[str, bool] = field(default_factory=lambda: {"datavolumes": True})
     asked: int = 0
     """Times the copies were asked for."""
 
@@ -49,13 +51,15 @@ class Copying:
     async def tell(self, copy: dict[str, Any]) -> None:
         """Let every page that listens know how *copy* is now."""
         self.items = [one for one in self.items if one["uid"] != copy["uid"]] + [copy]
-        for stream in self._streams:
-            await stream.write(f"event: copy\ndata: {json.dumps(copy)}\n\n".encode())
+        for stream in list(self._streams):
+            with suppress(ConnectionError):  # that page is closed
+                await stream.write(f"event: copy\ndata: {json.dumps(copy)}\n\n".encode())
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/v1/copies":
             self.asked += 1
-            return web.json_response({"items": self.items, "classes": self.classes})
+            told = {"items": self.items, "classes": self.classes, "watching": self.watching}
+            return web.json_response(told)
         async with self._client.request(
             request.method,
             self.behind.address + request.raw_path,

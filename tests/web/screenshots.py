@@ -27,10 +27,10 @@ PAGES = {
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
     "chinese": {"viewport": {"width": 1280, "height": 860}, "locale": "zh-CN"},
 }
-GRAPH = 6_000
+GRAPH = 12_000
 """Milliseconds after which a graph has something to show."""
 
 

@@ -39,6 +39,7 @@ PATHS = {
 }
 """Path of a client → where its bytes go at the real proxy: never as a form (common.go:343-376)."""
 
+_METHODS = frozenset({"POST", "HEAD", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIELD = "file"
 _SAVING = "Saving stream failed: "
 _LARGER = "effective image size is larger than the reported available storage: "
@@ -60,6 +61,8 @@ class CdiRoutes:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request to one of PATHS."""
+        if request.method not in _METHODS:
+            return error(404, "404 page not found")
         cluster, settings = self.service.there, self.service.config.cdi
         to = await proxy.find(cluster, settings)
         if request.method != "POST":
@@ -80,7 +83,7 @@ class CdiRoutes:
             raise errors.UnsupportedImage(f"{_CLONE} is for CDI's own clones, not for images")
         claim = await self._claim(_said(request))
         of = await self.service.class_of(claim.spec.storage_class_name)
-        wanted = request_of(claim.metadata.namespace, claim.name, claim.metadata.uid, of.name)
+        wanted = request_of(claim, claim.name, of.name)
         place = claims.ClaimPlace(self.service.there, self.service.config.cdi, claim, post)
         body = await self._body(request)
         await uploaded(self.service, wanted, body, Into("cdi", claims.ACCEPTS, place.telling))
@@ -115,7 +118,7 @@ def worded(exc: errors.ImporterError) -> web.Response:
             return text(400, f"{_SAVING}{_LARGER}{exc}")
         case errors.ImageError() | errors.SourceError() | errors.CallerError() if exc.status < 429:
             return text(400, f"{_SAVING}{exc}")
-        case errors.TargetUnavailable() | errors.ClusterUnavailable():
+        case errors.TargetUnavailable() | errors.ClusterUnavailable() | errors.Conflict():
             return text(503, str(exc))
     if exc.status in (429, 503):
         return text(503, str(exc))

@@ -44,7 +44,7 @@ class HarvesterRoutes:
         """Take the file of a VirtualMachineImage."""
         cluster = self.service.there
         space, name = request.match_info["namespace"], request.match_info["name"]
-        if request.query.get("action") != "upload":
+        if request.method != "POST" or request.query.get("action") != "upload":
             return text(404, "404 page not found")
         cluster.check_namespace(space)
         image = await harvester.found(cluster, space, name)
@@ -118,6 +118,5 @@ def _size(request: web.Request) -> int:
 
 def _wanted(image: VmImage, storage_class: str) -> ImageRequest:
     """Return the record of *image*, under the name that people know."""
-    meta, spec = image.metadata, image.spec
-    name = spec.display_name or image.name
-    return request_of(meta.namespace, name, meta.uid, storage_class, sha512(spec.checksum))
+    name = image.spec.display_name or image.name
+    return request_of(image, name, storage_class, sha512(image.spec.checksum))

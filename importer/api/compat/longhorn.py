@@ -51,7 +51,7 @@ class LonghornRoutes:
         """Take the file of a BackingImage that waits for it."""
         cluster, settings = self.service.there, self.service.config.longhorn
         name = request.match_info["name"]
-        if request.query.get("action") != "upload":
+        if request.method != "POST" or request.query.get("action") != "upload":
             return error(404, "404 page not found")
         if why := await existing.refusal(cluster, settings, name):
             return failure(500, why)
@@ -65,7 +65,7 @@ class LonghornRoutes:
         if body is None:
             return error(500, "EOF")
         of = await self.service.class_of("", "backingimage")
-        wanted = request_of(settings.namespace, name, image.metadata.uid, of.name)
+        wanted = request_of(image, name, of.name)
         await fill(self.service, of, image, wanted, body)
         return web.Response()
 

@@ -1,22 +1,23 @@
 """What the servers' clients have in common: a file in a form, an object's own record, a class."""
 
+import asyncio
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
-import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from importer.config import Config
-from importer.errors import CallerError, TargetUnavailable, UnknownStorageClass
+from importer.errors import TargetUnavailable, UnknownStorageClass
 from importer.jobs.images import Images
 from importer.jobs.into import Into
 from importer.jobs.names import label_of
 from importer.kube.classes import ClusterClass, storage_class
 from importer.kube.cluster import Cluster
+from importer.kube.objects import View
 from importer.model import Checksum, Image, ImageRequest, Spec, UploadSource
-from importer.sources.upload import Body, go_ahead
+from importer.sources.upload import Body, file_part
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -32,6 +33,11 @@ class Service:
     images: Images
     config: Config
     cluster: Cluster | None
+    turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+    """One upload of a record at a time: a client whose connection broke is back sooner than all of
+    its first upload is put away."""
 
     @property
     def there(self) -> Cluster:
@@ -47,7 +53,7 @@ class Service:
 
         Raises UnknownStorageClass.
         """
-        known = [one for one in await self.images.classes() if one.provisioner != "local"]
+        known = [one for one in await self.images.classes() if one.backend != "local"]
         likely = [one.name for one in known if one.name == name]
         likely += [one.name for one in known if one.backend == backend]
         if not likely:
@@ -69,12 +75,17 @@ def error(status: int, words: str) -> web.Response:
 
 
 def request_of(
-    namespace: str, name: str, uid: str, storage_class: str, checksum: Checksum | None = None
+    filled: View, name: str, storage_class: str, checksum: Checksum | None = None
 ) -> ImageRequest:
-    """Return the image that stands for an object: one object, one record."""
+    """Return the image that stands for the object that is *filled*: one object, one record."""
     label = label_of(name)[: 62 - _UID].rstrip("-") or "image"
-    spec = Spec(source=UploadSource(), storage_class=storage_class, checksum=checksum)
-    return ImageRequest(name=f"{label}-{uid[:_UID]}", namespace=namespace, spec=spec)
+    source = UploadSource(into=str(filled))
+    meta = filled.metadata
+    return ImageRequest(
+        name=f"{label}-{meta.uid[:_UID]}",
+        namespace=meta.namespace,
+        spec=Spec(source=source, storage_class=storage_class, checksum=checksum),
+    )
 
 
 def sha512(given: str) -> Checksum | None:
@@ -89,14 +100,8 @@ async def file_in_form(
 
     *size*: its bytes, where the client says them. Raises CallerError for a damaged form.
     """
-    await go_ahead(request)
-    try:
-        async for part in await request.multipart():
-            if isinstance(part, aiohttp.BodyPartReader) and part.name in fields:
-                return Body(request, part, size, stall)
-    except (ValueError, aiohttp.ClientError, HttpProcessingError) as exc:
-        raise CallerError(f"the multipart body is damaged: {exc}") from exc
-    return None
+    part = await file_part(request, lambda part: part.name in fields, stall)
+    return Body(request, part, size, stall) if part else None
 
 
 def is_form(request: web.Request) -> bool:
@@ -109,4 +114,6 @@ async def uploaded(
     service: Service, wanted: ImageRequest, body: Body, into: Into, patience: float = 0.0
 ) -> Image:
     """Import *body* into what is there; return when the target has all bytes."""
-    return await service.images.upload(wanted, body, patience, into)
+    turn = service.turns.setdefault((wanted.namespace, wanted.name), asyncio.Lock())
+    async with turn:
+        return await service.images.upload(wanted, body, patience, into)

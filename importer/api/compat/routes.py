@@ -10,12 +10,12 @@ from importer.api.taking import Taking
 def compat_routes(service: Service, taking: Taking) -> list[Route]:
     """Return them; uploads are let in by *taking*, as everywhere."""
     proxy = cdi.CdiRoutes(service)
-    routes: list[tuple[str, str, Handler]] = [
-        ("POST", longhorn.PATH, longhorn.LonghornRoutes(service).upload),
-        ("POST", harvester.PATH, harvester.HarvesterRoutes(service).upload),
-        *(("*", path, proxy.handle) for path in cdi.PATHS),
-    ]
+    routes: dict[str, Handler] = {
+        longhorn.PATH: longhorn.LonghornRoutes(service).upload,
+        harvester.PATH: harvester.HarvesterRoutes(service).upload,
+        **dict.fromkeys(cdi.PATHS, proxy.handle),
+    }
     return [
-        Route(method, path, taking.counted(handler), {200: None}, described=False)
-        for method, path, handler in routes
+        Route("*", path, taking.counted(handler), {200: None}, described=False)
+        for path, handler in routes.items()
     ]

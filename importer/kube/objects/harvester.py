@@ -5,6 +5,7 @@ import msgspec
 from importer.kube.objects.base import Conditions, Part, View
 
 _CLASS = "harvesterhci.io/storageClassName"
+_UPGRADE = "harvesterhci.io/os-upgrade-image"
 
 
 class VmImageSpec(Part, frozen=True, kw_only=True):
@@ -37,6 +38,11 @@ class VmImage(View, frozen=True, kw_only=True):
     def storage_class(self) -> str:
         """Where it is to be made; empty where it does not say."""
         return self.spec.target_storage_class_name or self.metadata.annotations.get(_CLASS, "")
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Say whether it is one that Harvester upgrades its nodes with, from all of them."""
+        return self.metadata.annotations.get(_UPGRADE) == "True"
 
     @property
     def backing_image(self) -> str:

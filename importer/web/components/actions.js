@@ -30,7 +30,7 @@ export function Actions({ model, t, image, refuse, leave }) {
     ${can.pause && button("do.pause", "pause", () => model.uploads.pause(upload))}
     ${can.resume && button(can.resume, "play", () => attempt(() => goOn(model, t, image, upload)), "accent")}
     ${can.retry && button("do.retry", "retry", () => attempt(() => api.retry(image)), "accent")}
-    ${can.cancel && button("do.cancel", "stop", () => attempt(() => api.cancel(image)))}
+    ${can.cancel && button("do.cancel", "stop", () => attempt(() => cancel(model, image, upload)))}
     ${button("do.delete", "trash", () => ask(true))}
     ${asking &&
     html`<${Confirm} t=${t} title=${t("image.deleteTitle", { name: image.name })} action=${t("do.delete")}
@@ -42,7 +42,7 @@ export function Actions({ model, t, image, refuse, leave }) {
 
 function Action({ t, name, label, icon, look, act }) {
   const full = t("do.to", { action: label, name });
-  return html`<button type="button" class=${`small ${look}`} aria-label=${full} onClick=${act}>
+  return html`<button type="button" class=${`small ${look}`} aria-label=${full} title=${label} onClick=${act}>
     <${Icon} name=${icon} size=${16} /><span>${label}</span>
   </button>`;
 }
@@ -86,7 +86,15 @@ async function begin(model, { name, namespace, spec }, file) {
   model.uploads.add(file, { name, namespace, storageClass, checksum, format }, await markOf(file));
 }
 
+/** What is on its way is stopped first: it would be refused. */
+function cancel(model, image, upload) {
+  if (upload) model.uploads.pause(upload);
+  return api.cancel(image);
+}
+
 async function remove(model, image, leave) {
+  const upload = model.uploads.of(image);
+  if (upload) model.uploads.pause(upload);
   try {
     await model.session.ask(api.remove(image));
   } catch (error) {

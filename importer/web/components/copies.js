@@ -54,8 +54,11 @@ function size(t, state, done, total) {
   return total === null ? t.size(done) : t("image.of", { done: t.size(done), total: t.size(total) });
 }
 
+/** The phases of images that look as these states should. */
+const LIKE = { Running: "Transferring", Done: "Ready", Failed: "Failed" };
+
 function State({ t, copy: { state, phase, idleSeconds } }) {
-  return html`<span class="phase" data-outcome=${state}>${t(`copies.state.${state}`)}</span>
+  return html`<span class="phase" data-phase=${LIKE[state]}>${t(`copies.state.${state}`)}</span>
     ${phase && html`<small class="muted">${phase}</small>`}
     ${idleSeconds >= IDLE && html`<small class="idle">${t("copies.idle", { time: t.duration(idleSeconds) })}</small>`}`;
 }

@@ -68,6 +68,18 @@ function styled() {
   return sheet;
 }
 
+/** Seconds that are shown at least, so that a graph that has just begun is more than a dot. */
+const LEAST = 60;
+
+function span(first) {
+  const now = Date.now() / 1000;
+  return [Math.max(now - SPAN, Math.min(first ?? now, now - LEAST)), now];
+}
+
+function time(t, at, step) {
+  return step < 60 ? t.clock(new Date(at * 1000).toISOString()) : t.minute(at);
+}
+
 /** Round steps without digits that say nothing. */
 function mark(t, value) {
   return value % 1e6 || value >= 1e9 ? t.rate(value) : value ? `${t.number(value / 1e6)} MB/s` : "0";
@@ -84,11 +96,11 @@ function options(place, t, lines) {
     cursor: { show: false },
     padding: [10, 30, 0, 0],
     scales: {
-      x: { range: () => [Date.now() / 1000 - SPAN, Date.now() / 1000] },
+      x: { range: (plot) => span(plot.data[0][0]) },
       y: { range: (_, __, most) => [0, Math.max(1e6, (most ?? 0) * 1.1)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, size: 28, incrs: [60, 120, 300], values: (_, ticks) => ticks.map((at) => t.minute(at)) },
+      { ...axis, grid: { show: false }, size: 28, space: 90, incrs: [15, 30, 60, 120, 300], values: (_, ticks, __, ___, step) => ticks.map((at) => time(t, at, step)) },
       { ...axis, grid, size: 82, values: (_, ticks) => ticks.map((value) => mark(t, value)) },
     ],
     series: [

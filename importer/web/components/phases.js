@@ -15,7 +15,7 @@ export function Phases({ t, image }) {
   if (!timed.length) return html`<p class="muted">${t("image.noPhases")}</p>`;
   return html`<div class="phases">
     <div class="bar" aria-hidden="true">
-      ${timed.map(({ name, lasted, running }) => html`<span class=${names("piece", running && "running")} data-name=${name}
+      ${timed.map(({ name, lasted, running }) => html`<span class=${names("piece", running && "now")} data-name=${name}
         style=${{ flexGrow: sum ? Math.max(LEAST, (lasted * 100) / sum) : 1 }}></span>`)}
     </div>
     <table>

@@ -44,16 +44,20 @@ function facts(t, { status }, upload) {
 function stopped(t, upload, key) {
   const far = t("image.of", { done: t.size(upload.offset.value), total: t.size(upload.size) });
   const until = upload.expires.value && t("upload.until", { time: t.clock(new Date(upload.expires.value).toISOString()) });
-  return [t(key), far, until].filter(Boolean).join(" · ");
+  return [t(key), far, fellBack(t, upload), until].filter(Boolean).join(" · ");
 }
 
 function transferring(t, { done, total, bytesPerSecond, etaSeconds }, upload) {
   const parts = [total ? t("image.of", { done: t.size(done), total: t.size(total) }) : t.size(done)];
   if (bytesPerSecond > 0) parts.push(t.rate(bytesPerSecond));
   if (etaSeconds !== null && etaSeconds !== undefined) parts.push(t("time.left", { time: t.duration(etaSeconds) }));
-  const back = upload?.wentBack.value;
-  if (back && done < back) parts.push(t("upload.wentBack", { size: t.size(back) }));
-  return parts.join(" · ");
+  return [...parts, upload && fellBack(t, upload)].filter(Boolean).join(" · ");
+}
+
+/** From where an upload had to begin anew, until it is there again. */
+export function fellBack(t, upload) {
+  const back = upload.wentBack.value;
+  return back && upload.offset.value < back ? t("upload.wentBack", { size: t.size(back) }) : null;
 }
 
 /** The target's own work, in its words where it has any; percent where it counts; always a clock. */

@@ -4,15 +4,21 @@ import { html, useState } from "../lib.js";
 import { link } from "../router.js";
 import { goOn } from "./actions.js";
 import { Icon } from "./icons.js";
+import { fellBack } from "./state.js";
+
+const OVER = new Set(["sent", "ready", "failed"]);
 
 export function Tray({ model, t }) {
   const uploads = model.uploads.all.value;
   const [folded, fold] = useState(false);
   if (!uploads.length) return null;
   const going = uploads.filter(({ state }) => ["waiting", "sending", "lost"].includes(state.value)).length;
+  const over = uploads.every(({ state }) => OVER.has(state.value));
   return html`<section class="tray" aria-label=${t("upload.title")} data-folded=${folded || undefined}>
     <header>
       <h2>${going ? t("upload.going", { count: going }) : t("upload.title")}</h2>
+      ${over && html`<button type="button" class="ghost" aria-label=${t("do.dismiss")} title=${t("do.dismiss")}
+        onClick=${() => model.uploads.clear()}><${Icon} name="close" size=${18} /></button>`}
       <button type="button" class="ghost fold" aria-expanded=${String(!folded)} aria-label=${t(folded ? "upload.unfold" : "upload.fold")}
         onClick=${() => fold(!folded)}><${Icon} name="chevron" /></button>
     </header>
@@ -31,7 +37,9 @@ function Item({ model, t, upload }) {
   const error = refusal ?? (state === "failed" ? upload.error.value?.message : null);
   return html`<li data-upload=${upload.name} data-state=${state}>
     <div class="gist">
-      <a href=${link("images", upload.namespace, upload.name)} class="filename">${upload.name}</a>
+      ${model.images.find(upload.namespace, upload.name)
+        ? html`<a href=${link("images", upload.namespace, upload.name)} class="filename">${upload.name}</a>`
+        : html`<span class="filename">${upload.name}</span>`}
       <p class="facts">${told(t, upload)}</p>
     </div>
     <div class="row">${buttons(model, t, upload, attempt)}</div>
@@ -47,10 +55,7 @@ function told(t, upload) {
   const state = upload.state.value;
   const far = t("image.of", { done: t.size(upload.offset.value), total: t.size(upload.size) });
   if (state === "sent" || state === "ready" || state === "failed" || state === "waiting") return t(`upload.state.${state}`);
-  const back = upload.wentBack.value;
-  const parts = [t(`upload.state.${state}`), far];
-  if (back && upload.offset.value < back) parts.push(t("upload.wentBack", { size: t.size(back) }));
-  return parts.join(" · ");
+  return [t(`upload.state.${state}`), far, fellBack(t, upload)].filter(Boolean).join(" · ");
 }
 
 function buttons(model, t, upload, attempt) {
@@ -64,7 +69,7 @@ function buttons(model, t, upload, attempt) {
     state === "paused" && button("do.resume", "play", on),
     state === "asks" && button("do.continue", "play", on),
     state === "failed" && button("do.uploadAgain", "retry", on),
-    ["sent", "ready", "failed"].includes(state)
+    OVER.has(state)
       ? button("do.dismiss", "close", () => uploads.dismiss(upload))
       : button("do.cancel", "close", () => uploads.cancel(upload)),
   ];

@@ -53,7 +53,7 @@ export default {
   "side.internal": "服务",
 
   "backend.local": "本机",
-  "backend.cdi": "CDI（DataVolume）",
+  "backend.cdi": "CDI (DataVolume)",
   "backend.backingimage": "Longhorn 后备镜像",
 
   "classes.title": "存储类",
@@ -87,6 +87,7 @@ export default {
   "copies.last": "最近的复制",
   "copies.none": "尚未发现卷复制：克隆、由其他工具发起的导入以及深度复制会显示在这里。",
   "copies.away": "此服务不监视卷复制。以下内容来自镜像本身的记录。",
+  "copies.blind": "暂时无法查看：{kinds}，此处可能缺少部分复制。",
   "copies.live": "实时速率",
   "copies.liveHelp": "最近 {minutes} 分钟内正在进行的任务每秒的字节数。虚线仅供参考：由百分比推算，并非实际计数。",
   "copies.name": "复制任务",
@@ -355,5 +356,6 @@ export default {
   "image.predicted": "预计用时",
   "image.took": "实际用时",
   "image.askedFor": "已提交请求",
+  "advice.bench-busy": "请等待正在运行的基准测试结束。",
   "advice.client-away": "请继续上传：文件会自动重新发送。",
 };

@@ -88,7 +88,7 @@ function Copy({ t, copy }) {
     <p class="what">
       <b>${shown(copy)}</b>
       <span class="muted">${[strategyWord(t, copy.strategy), storageClass].join(" · ")}</span>
-      <span class="phase">${t("copies.state.Running")}</span>
+      <span class="phase" data-phase="Transferring">${t("copies.state.Running")}</span>
     </p>
     <progress aria-label=${t("activity.progress", { name: shown(copy) })} ...${known}></progress>
     <p class="facts">${told.filter(Boolean).join(" · ")} <${Hint} t=${t} copy=${copy} /></p>

@@ -29,6 +29,7 @@ const HEADS = ["class", "backend", "space", "imports", "slowest", "failures", "c
 function Table({ t, classes, reports }) {
   const rates = classes.map(({ name }) => reports.get(name)?.imports.bytesPerSecond ?? 0);
   const best = Math.max(...rates);
+  const compared = rates.filter(Boolean).length > 1;
   return html`<div class="card">
     <div class="table classes" role="table" aria-label=${t("classes.title")}>
       <div role="rowgroup"><div role="row" class="heads">
@@ -36,7 +37,7 @@ function Table({ t, classes, reports }) {
       </div></div>
       <div role="rowgroup">
         ${classes.map((one, index) => html`<${Line} key=${one.name} t=${t} one=${one} report=${reports.get(one.name)}
-          share=${best ? rates[index] / best : 0} best=${best > 0 && rates[index] === best} />`)}
+          share=${best ? rates[index] / best : 0} best=${compared && rates[index] === best} />`)}
       </div>
     </div>
   </div>`;
@@ -44,6 +45,7 @@ function Table({ t, classes, reports }) {
 
 function Line({ t, one, report, share, best }) {
   const imports = report?.imports;
+  const copies = report?.copies.filter(({ strategy }) => strategy !== "import") ?? []; // they have a column
   const kinds = [...new Set([one.engine, one.provisioner])];
   return html`<div role="row" class="line" data-class=${one.name}>
     <div role="rowheader" class="main">
@@ -56,7 +58,7 @@ function Line({ t, one, report, share, best }) {
     <${Cell} title=${t("classes.imports")}><${Imports} t=${t} imports=${imports} share=${share} best=${best} /><//>
     <${Cell} title=${t("classes.slowest")} none=${!imports?.slowestPhase}><${Slowest} t=${t} slowest=${imports?.slowestPhase} /><//>
     <${Cell} title=${t("classes.failures")} none=${!imports?.failed}><${Reasons} t=${t} failures=${imports?.failures ?? {}} /><//>
-    <${Cell} title=${t("classes.copies")} none=${!report?.copies.length}><${Strategies} t=${t} copies=${report?.copies ?? []} /><//>
+    <${Cell} title=${t("classes.copies")} none=${!copies.length}><${Strategies} t=${t} copies=${copies} /><//>
   </div>`;
 }
 
@@ -135,10 +137,12 @@ function Live({ model, t }) {
 function Copies({ model, t }) {
   const state = model.copies.state.value;
   const all = model.copies.all.value;
+  const blind = model.copies.blind.value;
   if (state === "unknown") return null;
   return html`<section class="card" aria-labelledby="copies">
     <h2 id="copies">${t("copies.last")}</h2>
     ${state === "away" && html`<p class="muted">${t("copies.away")}</p>`}
+    ${blind.length > 0 && html`<p class="wrong">${t("copies.blind", { kinds: blind.join(", ") })}</p>`}
     ${state === "there" && !all.length && html`<p class="muted">${t("copies.none")}</p>`}
     ${all.length > 0 && html`<${CopyTable} t=${t} copies=${all} />`}
   </section>`;

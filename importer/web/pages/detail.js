@@ -46,18 +46,23 @@ function Detail({ model, t, image }) {
       </div>
     </header>
     ${problem && html`<${Problem} t=${t} problem=${problem} again=${status.phase === "Pending" && !upload} />`}
-    ${!OVER.has(status.phase) && html`<section class="card" aria-labelledby="now">
-      <h2 id="now">${t("image.now")}</h2>
+    ${!OVER.has(status.phase) && html`<${Section} id="now" title=${t("image.now")}>
       <${Progress} t=${t} image=${image} upload=${upload} />
       <${Rate} model=${model} t=${t} image=${image} />
-    </section>`}
+    </${Section}>`}
     <div class="grid">
-      <section class="card" aria-labelledby="phases"><h2 id="phases">${t("image.phases")}</h2><${Phases} t=${t} image=${image} /></section>
-      <section class="card" aria-labelledby="facts"><h2 id="facts">${t("image.facts")}</h2><${Facts} t=${t} image=${image} /></section>
-      ${status.plan && html`<section class="card" aria-labelledby="plan"><h2 id="plan">${t("image.plan")}</h2><${Plan} t=${t} image=${image} /></section>`}
-      <section class="card" aria-labelledby="events"><h2 id="events">${t("image.events")}</h2><${Events} model=${model} t=${t} image=${image} /></section>
+      <div>
+        <${Section} id="phases" title=${t("image.phases")}><${Phases} t=${t} image=${image} /></${Section}>
+        ${status.plan && html`<${Section} id="plan" title=${t("image.plan")}><${Plan} t=${t} image=${image} /></${Section}>`}
+        <${Section} id="events" title=${t("image.events")}><${Events} model=${model} t=${t} image=${image} /></${Section}>
+      </div>
+      <div><${Section} id="facts" title=${t("image.facts")}><${Facts} t=${t} image=${image} /></${Section}></div>
     </div>
   </div>`;
+}
+
+function Section({ id, title, children }) {
+  return html`<section class="card" aria-labelledby=${id}><h2 id=${id}>${title}</h2>${children}</section>`;
 }
 
 function Rate({ model, t, image }) {
@@ -124,7 +129,7 @@ function Events({ model, t, image }) {
     ...heard,
     ...ended(status, heard),
   ];
-  const all = told.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  const all = told.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at)).reverse();
   return html`<ol class="events">${all.map(({ at, phase, text }) => html`<li data-phase=${phase}>
     <time datetime=${at} title=${t.date(at)}>${t.clock(at)}</time>
     <span>${phase && html`<strong>${t(`phase.${phase}`)}</strong>`}${phase && text && " · "}${text}</span>

@@ -146,7 +146,7 @@ function Row({ model, t, image }) {
     </tr>
     ${isShownBusy(image, upload) && html`<tr class="more"><td colspan="7"><${Progress} t=${t} image=${image} upload=${upload} /></td></tr>`}
     ${problem && html`<tr class="more"><td colspan="7">
-      <${Problem} t=${t} problem=${problem} again=${status.phase === "Pending" && !upload} /></td></tr>`}
+      <${Problem} t=${t} problem=${problem} again=${status.phase === "Pending" && !upload} short /></td></tr>`}
   </tbody>`;
 }
 

@@ -40,7 +40,7 @@ export function Remote({ model, t }) {
       <${Field} label=${t("import.url")} type="url" value=${form.url} change=${change("url")} help=${t("import.urlHelp")}
         wrong=${wrong.url} placeholder="https://example.org/debian-12.qcow2" />
       ${form.url.startsWith("s3:") && html`<${Bucket} t=${t} form=${form} change=${change} />`}
-      ${source && html`<${Found} t=${t} found=${found} />`}
+      ${source && html`<${Found} t=${t} found=${found} remote />`}
       ${plan && html`<p class="found travel">${t("import.planned", { wire: t(`wire.${plan.wire}`) })} <span class="muted">${plan.why}</span></p>`}
       <div class="pair">
         <${Field} label=${t("images.col.name")} value=${form.name} maxlength="63" wrong=${wrong.name}
