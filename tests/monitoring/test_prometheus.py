@@ -1,6 +1,7 @@
 """A real Prometheus with our rules: every recording is the script's, every panel has an answer."""
 
 import math
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import product
@@ -31,11 +32,21 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def nine_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Path]:
+    """When the history ended, just now, and the folder that it is in."""
+    folder, end = tmp_path_factory.mktemp("history"), time.time() - 1
+    blocks(told(end), folder)
+    return end, folder
+
+
 @pytest.fixture
-async def asked(client: Client, tmp_path: Path) -> AsyncIterator[Prometheus]:
+async def asked(
+    client: Client, tmp_path: Path, nine_days: tuple[float, Path]
+) -> AsyncIterator[Prometheus]:
     """A Prometheus that knows nine days of another service, and scrapes this one."""
-    end = time.time() - 1
-    blocks(told(end), tmp_path)
+    end, folder = nine_days
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     target = client.base.removeprefix("http://")
     async with prometheus(target, TOKEN, tmp_path, end) as asked:
         yield asked
