@@ -65,7 +65,7 @@ class Jobs:
     """Imports that run at the same time; others wait for their turn."""
 
     waiting_uploads: int = 64
-    """Upload requests that may wait for a worker, each with its connection open."""
+    """Uploads in one request that may wait for a worker, each with its connection open."""
 
     backoff: float = 1.0
     """Seconds before the first retry; doubled each time, with jitter."""

@@ -3,6 +3,7 @@
 ``test_tus_musts.py`` says which test is for which sentence of its text.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -299,6 +300,27 @@ async def test_creation_with_upload(tus: Tus, disk: bytes, first: int) -> None:
     if first < SIZE:
         await tus.patch("/v1/" + answer.headers["Location"], first, disk[first:])
     assert (await tus.client.until("disk"))["status"]["phase"] == "Ready"
+
+
+@pytest.mark.parametrize(("name", "answer"), [("disk", b"100 Continue"), ("NO", b"400 ")])
+async def test_creation_with_upload_is_refused_early(tus: Tus, name: str, answer: bytes) -> None:
+    """A client that waits to be told so has sent no byte of a file that is not taken."""
+    service = tus.client
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.base.rpartition(":")[2])
+    lines = {
+        "Host": "x",
+        "Authorization": service.http.headers["Authorization"],
+        "Tus-Resumable": "1.0.0",
+        "Content-Type": MEDIA,
+        "Content-Length": "1000",
+        "Upload-Length": str(SIZE),
+        "Upload-Metadata": metadata(name=name),
+        "Expect": "100-continue",
+    }
+    head = "".join(f"{key}: {text}\r\n" for key, text in lines.items())
+    writer.write(f"POST /v1/uploads HTTP/1.1\r\n{head}\r\n".encode())
+    assert answer in await reader.readline()
+    writer.close()
 
 
 @pytest.mark.parametrize("told", ["with the last bytes", "at last, alone"])

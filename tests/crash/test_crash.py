@@ -6,6 +6,7 @@ import random
 import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from tests import images
 from tests.crash.dying import Mortal, dying
 from tests.servers.gated import POINTS
 from tests.servers.running import Client, config, running, until
+from tests.servers.tus import Tus
 from tests.servers.web import WebServer
 
 MiB = 1 << 20
@@ -102,6 +104,24 @@ async def test_killed_while_taking_an_upload(tmp_path: Path, point: str) -> None
         assert await client.names() == {"disk": "Pending"}
         assert client.files() == []
         assert (await client.put("disk", disk.read_bytes()))[0] == 200
+        await is_whole(client, disk)
+
+
+@pytest.mark.parametrize("point", ["before prepare", "amid write"])
+async def test_killed_while_taking_a_resumable_upload(tmp_path: Path, point: str) -> None:
+    """After the restart the same upload stands at 0, and its client goes on with it."""
+    data, disk = tmp_path / "data", images.raw(tmp_path / "disk.raw", 8 * MiB, 4 * MiB)
+    content = disk.read_bytes()
+    async with mortal(data, point) as (process, http, base):
+        tus = Tus(SimpleNamespace(base=base, http=http))
+        path = await tus.begun("disk", len(content))
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await tus.patch(path, 0, content)
+        assert await process.wait() == -signal.SIGKILL
+    async with running(config(data)) as client:
+        assert (await client.names(), client.files()) == ({"disk": "Pending"}, [])
+        assert (await Tus(client).head(path)).offset == 0
+        await Tus(client).send(path, content)
         await is_whole(client, disk)
 
 

@@ -126,6 +126,18 @@ async def test_a_question(browser: Browser, busy: Copying) -> None:
         await expect(button).to_be_focused()
 
 
+async def test_what_is_gone_keeps_no_focus(browser: Browser, served: Served, disk: Path) -> None:
+    """Who deletes an image with the keyboard goes on from the page, not from its very top."""
+    async with visit(browser, served.page) as there:
+        await there.upload(disk, name="gone")
+        await there.state("gone", "Ready")
+        await there.page.get_by_role("button", name="Delete gone").press("Enter")
+        delete = there.page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True)
+        await delete.press("Enter")
+        await expect(there.row("gone")).to_have_count(0)
+        await expect(there.page.get_by_role("main")).to_be_focused()
+
+
 async def test_the_keyboard_alone(browser: Browser, busy: Copying) -> None:
     """The first key leads past the navigation, and every stop on the way can be seen."""
     async with visit(browser, busy.page) as there:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,37 @@ async def test_retry_of_an_import(browser: Browser, served: Served, disk: Path) 
         assert "The source · source-failed" in row
         await there.page.get_by_role("button", name="Retry late").click()
         await there.state("late", "Ready")
+
+
+async def test_a_file_that_does_not_fit(there: Visit, tmp_path: Path) -> None:
+    """A file larger than the free space is held back, and both sizes are told."""
+    file = tmp_path / "vast.raw"
+    with file.open("wb") as empty:
+        empty.truncate(shutil.disk_usage(tmp_path).free + (64 << 30))
+    await there.choose(file)
+    await expect(there.page.locator(".line")).to_contain_text("too little free space")
+    await expect(there.page.locator(".implied")).to_contain_text("does not fit")
+    await expect(there.page.get_by_role("button", name="Upload 0 files")).to_be_disabled()
+
+
+async def test_a_bucket(browser: Browser, served: Served) -> None:
+    """A bucket's address asks for what a bucket needs, and that is what is sent."""
+    async with visit(browser, served.page) as there:
+        await there.go("import/url")
+        url = there.page.get_by_role("textbox", name="URL")
+        await url.fill("s3://golden/debian-12.qcow2")
+        await there.page.get_by_label("Endpoint").fill("http://127.0.0.1:9")
+        await there.page.get_by_label("Public bucket").check()
+        asked = {
+            "type": "s3",
+            "url": "s3://golden/debian-12.qcow2",
+            "endpoint": "http://127.0.0.1:9",
+            "anonymous": True,
+        }
+        async with there.page.expect_request(
+            lambda request: (
+                request.url.endswith("/v1/inspect") and request.post_data_json == {"source": asked}
+            )
+        ):
+            pass
+        await expect(there.field("Name")).to_have_value("debian-12")

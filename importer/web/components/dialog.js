@@ -9,7 +9,11 @@ export function Confirm({ t, title, action, children, act, close }) {
   const id = useId();
   const [busy, setBusy] = useState(false);
   const [refusal, refuse] = useState(null);
-  useLayoutEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => {
+    const opener = document.activeElement;
+    dialog.current.showModal();
+    return () => setTimeout(() => back(opener));
+  }, []);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);
@@ -33,4 +37,9 @@ export function Confirm({ t, title, action, children, act, close }) {
       </div>
     </form>
   </dialog>`;
+}
+
+/** What opened the question may be gone with the answer: then the page itself has the focus. */
+function back(opener) {
+  if (!opener.isConnected && document.activeElement === document.body) document.getElementById("main")?.focus();
 }
