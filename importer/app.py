@@ -38,7 +38,7 @@ from importer.config import Config, Limits
 from importer.copies import Copies
 from importer.copies.history import History
 from importer.copies.own import Own
-from importer.copies.reading import ClassFact
+from importer.copies.seen import ClassFact
 from importer.copies.watcher import Watcher
 from importer.errors import CallerError, LimitExceeded, TargetBusy
 from importer.formats.disks import Disks

@@ -15,7 +15,8 @@ import msgspec
 from importer.copies.facts import Facts
 from importer.copies.history import KEPT, Counted, History, Label, Total
 from importer.copies.ledger import Changes, End, Ledger, running
-from importer.copies.reading import CLAIMS, DATA_VOLUMES, VOLUMES, ClassFact, Reader, Seen
+from importer.copies.reading import Reader
+from importer.copies.seen import CLAIMS, DATA_VOLUMES, VOLUMES, ClassFact, Seen
 from importer.copies.strategies import reasons, strategies
 from importer.metrics import CopyLabels, CopyMetrics
 from importer.model import Copy, CopyTotals

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from importer.copies.reading import Reading, Seen
+from importer.copies.seen import Reading, Seen
 from importer.model import Copy
 
 LATE = 2.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from importer.copies import IMAGES, Copies
-from importer.copies.reading import ClassFact, Seen
+from importer.copies.seen import ClassFact, Seen
 from importer.model import Image, Phase, StorageClass, UploadSource
 from importer.sources.secrets import shown
 

@@ -15,28 +15,20 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
 
 from importer.copies.facts import IMPORTS, ClaimFact, DataVolumeFact, Facts, VolumeFact
-from importer.model import Basis, Strategy
-
-CLAIMS, DATA_VOLUMES, VOLUMES = "persistentvolumeclaims", "datavolumes", "volumes"
-ENGINES = "engines"
-
-State = Literal["waiting", "running", "done", "failed"]
-
-STRATEGIES: Mapping[str, Strategy] = {
-    "copy": "host-assisted",
-    "snapshot": "snapshot",
-    "csi-clone": "csi-clone",
-}
-"""CDI's names for its ways to clone → ours."""
-
-REASONS = ("clone-error", "volume-failed", "claim-lost", "no-space", "source-missing")
-"""Why a copy that others make can fail."""
-
-UNKNOWN = "(unknown)"
-"""Label of a storage class that the cluster does not have; no class can be called so."""
+from importer.copies.seen import (
+    CLAIMS,
+    DATA_VOLUMES,
+    UNKNOWN,
+    VOLUMES,
+    ClassFact,
+    Reading,
+    Seen,
+    State,
+)
+from importer.copies.strategies import STRATEGIES
+from importer.model import Strategy
 
 ERROR_LASTS = 60.0
 """Seconds for which CDI must say Error until it is believed: it says so too of an update that
@@ -56,74 +48,6 @@ _PASSING = "tmp-pvc-"
 """Beginning of the name of a claim that CDI makes on the way (planner.go, createDesiredClaim)."""
 
 _REPLICAS = "Longhorn makes the other replicas"
-
-
-@dataclass(frozen=True, slots=True)
-class ClassFact:
-    """A storage class: what its copies are labelled with."""
-
-    name: str
-    backend: str
-    engine: str
-    waits: bool = False
-    """Its volumes are made when a pod wants them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is known of one copy."""
-
-    uid: str
-    """Of the object that is filled; ``UID/2`` for a second try."""
-
-    kind: str
-    """Of that object."""
-
-    namespace: str
-    name: str
-    of: ClassFact
-    strategy: Strategy
-    state: State
-    total: int | None
-    source: str
-    why: str = ""
-    """Why it is this strategy and not another."""
-
-    phase: str | None = None
-    basis: Basis = "inferred"
-    done: int | None = None
-    """None: nobody tells."""
-
-    error: str = ""
-    reason: str = ""
-    began: float | None = None
-    """Where objects tell it: when the copy began, at the earliest."""
-
-    ended: float | None = None
-    """Where objects tell it."""
-
-    is_timed: bool = False
-    """`began` and `ended` are exact."""
-
-    is_again: bool = False
-    """One before it failed: as long as it was not seen to run, a failure is still that one's."""
-
-    lasts: float = 0.0
-    """Seconds for which an end must hold until it is believed."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self.state in ("done", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """All copies at a moment."""
-
-    seen: dict[str, Seen]
-    absorbed: frozenset[str]
-    """Uids of volumes that are a part of others' copies."""
 
 
 @dataclass(slots=True)

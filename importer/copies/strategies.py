@@ -1,7 +1,18 @@
 """Which ways of copying each engine has, and why each can fail: what bounds the series."""
 
-from importer.copies.reading import REASONS
+from collections.abc import Mapping
+
 from importer.model import Strategy
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "copy": "host-assisted",
+    "snapshot": "snapshot",
+    "csi-clone": "csi-clone",
+}
+"""CDI's names for its ways to clone → ours."""
+
+REASONS = ("clone-error", "volume-failed", "claim-lost", "no-space", "source-missing")
+"""Why a copy that others make can fail."""
 
 OWN_REASONS = ("caller", "source", "image", "target", "internal")
 """Why an import of ours can fail: whose fault it was (errors.py)."""

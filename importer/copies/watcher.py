@@ -18,7 +18,7 @@ import structlog
 from importer.config import Config
 from importer.copies import Copies, facts
 from importer.copies.facts import Facts
-from importer.copies.reading import ClassFact
+from importer.copies.seen import ClassFact
 from importer.errors import ImporterError
 from importer.kube import classes
 from importer.kube.cluster import Cluster, Object

@@ -8,7 +8,7 @@ from pathlib import Path
 from importer.copies import Copies, facts
 from importer.copies.facts import Facts
 from importer.copies.history import History
-from importer.copies.reading import CLAIMS, DATA_VOLUMES, ENGINES, VOLUMES, ClassFact
+from importer.copies.seen import CLAIMS, DATA_VOLUMES, ENGINES, VOLUMES, ClassFact
 from importer.metrics import Metrics
 from importer.model import Copy
 from tests.servers.cdi import scripted as cdi

@@ -11,8 +11,9 @@ import pytest
 
 from importer.copies import facts
 from importer.copies.facts import Facts
-from importer.copies.reading import CLAIMS, REASONS, UNKNOWN, Reader
-from importer.copies.strategies import OWN_REASONS, reasons, strategies
+from importer.copies.reading import Reader
+from importer.copies.seen import CLAIMS, UNKNOWN
+from importer.copies.strategies import OWN_REASONS, REASONS, reasons, strategies
 from importer.copies.watcher import OF_AN_IMAGE
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
 from tests.servers import large

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from importer.copies.reading import ClassFact
+from importer.copies.seen import ClassFact
 from tests.copies.stage import CEPH, EVERY, LVM, V2, GiB, Stage
 from tests.servers.cdi.scripted import Clone, Import
 from tests.servers.longhorn.scripted import Cloned, volume

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.copies.reading import ClassFact
+from importer.copies.seen import ClassFact
 from tests.copies.stage import CEPH, V2, GiB, Stage, stage
 from tests.monitoring.history import blocks, scraped
 from tests.monitoring.prometheus import Prometheus, prometheus

@@ -38,6 +38,7 @@ class Cloned:
     size: int
     mode: str = "full-copy"
     engine: str = "v2"
+
     def begin(self) -> None:
         """Create it, as the CSI driver does before it answers."""
         spec = {"size": str(self.size), "dataEngine": self.engine, "cloneMode": self.mode}
