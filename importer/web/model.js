@@ -23,7 +23,7 @@ import { History } from "./history.js";
 import { Images, OVER } from "./images.js";
 import { signal } from "./lib.js";
 import { Rates } from "./rates.js";
-import { forget, keep } from "./token.js";
+import { forget, keep, token } from "./token.js";
 import { Uploads } from "./uploads.js";
 
 export class Model {
@@ -157,7 +157,7 @@ export class Model {
   #refuse(error) {
     this.#stream?.stop();
     this.session.link.value = "starting";
-    this.session.refused.value = error;
+    this.session.refused.value = token() ? error : {};
   }
 
   #enter(token) {

@@ -129,6 +129,7 @@ async def test_the_token_is_asked_for(browser: Browser, served: Served) -> None:
     async with visit(browser, served.address) as there:
         token = there.page.get_by_label("Token")
         await expect(token).to_be_focused()
+        await expect(there.page.get_by_role("alert")).to_have_count(0)
         await token.fill("wrong")
         await token.press("Enter")
         await expect(there.page.get_by_role("alert")).to_contain_text("does not know this token")

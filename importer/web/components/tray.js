@@ -10,7 +10,7 @@ const OVER = new Set(["sent", "ready", "failed"]);
 
 export function Tray({ model, t }) {
   const uploads = model.uploads.all.value;
-  const [folded, fold] = useState(false);
+  const [folded, fold] = useState(() => matchMedia("(max-width: 900px)").matches); // it would cover half a phone
   if (!uploads.length) return null;
   const going = uploads.filter(({ state }) => ["waiting", "sending", "lost"].includes(state.value)).length;
   const over = uploads.every(({ state }) => OVER.has(state.value));
