@@ -31,7 +31,7 @@ export class Model {
   uploads = new Uploads(this.images);
   history = new History();
   classes = signal(null);
-  copies = new Copies(this.images);
+  copies = new Copies();
   activity = new Activity(this.copies);
   rates = new Rates(this);
   draft = new Draft(this);
@@ -106,7 +106,7 @@ export class Model {
     this.images.connected();
     this.session.link.value = "up";
     if (!this.classes.peek()) this.refreshClasses();
-    if (this.copies.state.peek() !== "unknown") this.copies.refresh();
+    if (this.copies.asked) this.copies.refresh();
     this.uploads.linked();
   }
 

@@ -105,4 +105,4 @@ def test_every_error_has_its_advice() -> None:
     slugs = {one.slug for one in classes}
     told = {key.removeprefix("advice.") for key in words("en") if key.startswith("advice.")}
     assert slugs <= told
-    assert told - slugs <= {"unreachable", "unexpected-answer", "file-unreadable", "bench-busy"}
+    assert told - slugs <= {"unreachable", "unexpected-answer", "file-unreadable"}

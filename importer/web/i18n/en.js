@@ -86,7 +86,6 @@ export default {
 
   "copies.last": "Last copies",
   "copies.none": "No volume copies have been seen yet: clones, imports that others began, and deep copies appear here.",
-  "copies.away": "This service does not watch volume copies. Shown is what the images tell.",
   "copies.blind": "Cannot be looked at just now: {kinds}. Copies may be missing here.",
   "copies.live": "Live rate",
   "copies.liveHelp": "Bytes a second of what runs, the last {minutes} minutes. A dashed line is a hint: inferred from a percentage, not counted.",

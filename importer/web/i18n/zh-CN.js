@@ -86,7 +86,6 @@ export default {
 
   "copies.last": "最近的复制",
   "copies.none": "尚未发现卷复制：克隆、由其他工具发起的导入以及深度复制会显示在这里。",
-  "copies.away": "此服务不监视卷复制。以下内容来自镜像本身的记录。",
   "copies.blind": "暂时无法查看：{kinds}，此处可能缺少部分复制。",
   "copies.live": "实时速率",
   "copies.liveHelp": "最近 {minutes} 分钟内正在进行的任务每秒的字节数。虚线仅供参考：由百分比推算，并非实际计数。",

@@ -135,15 +135,13 @@ function Live({ model, t }) {
 }
 
 function Copies({ model, t }) {
-  const state = model.copies.state.value;
   const all = model.copies.all.value;
   const blind = model.copies.blind.value;
-  if (state === "unknown") return null;
+  if (!model.copies.known.value) return null;
   return html`<section class="card" aria-labelledby="copies">
     <h2 id="copies">${t("copies.last")}</h2>
-    ${state === "away" && html`<p class="muted">${t("copies.away")}</p>`}
     ${blind.length > 0 && html`<p class="wrong">${t("copies.blind", { kinds: blind.join(", ") })}</p>`}
-    ${state === "there" && !all.length && html`<p class="muted">${t("copies.none")}</p>`}
+    ${!all.length && html`<p class="muted">${t("copies.none")}</p>`}
     ${all.length > 0 && html`<${CopyTable} t=${t} copies=${all} />`}
   </section>`;
 }
