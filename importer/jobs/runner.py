@@ -497,18 +497,34 @@ class Runner:
             await self._spool.clear(image.uid)
             await self._store.remove(image)  # its client sends it again, or never comes back
             return
-        self.shelf_of(image)
         if record.deleting:
-            await self._remove(image)
-        elif image.phase is Phase.READY:
+            await self._delete_again(image)
+            return
+        self.shelf_of(image)
+        if image.phase is Phase.READY:
             await self._place(image).settle()
         elif image.phase in RUNNING:
             await self._abort(image, self._place(image))
             status = entered(image.status, Phase.PENDING, now())
             record = Record(await self._store.move(image, Phase.PENDING, status), record.secret)
-        waits = record.image.phase is Phase.PENDING and not record.deleting
+        waits = record.image.phase is Phase.PENDING
         if waits and not isinstance(image.spec.source, UploadSource):
             self.begin(record)
+
+    async def _delete_again(self, image: Image) -> None:
+        """Finish a delete that was cut off; what is not let go of now is shown, to be asked again.
+
+        One that was being made has nobody who makes it: it is Cancelled.
+        """
+        try:
+            self.shelf_of(image)
+            await self._remove(image)
+        except (ImporterError, OSError):
+            await self._store.spare(image)
+            if image.phase not in OVER:
+                status = failed(image.status, Phase.CANCELLED, None, now())
+                await self._store.move(image, Phase.CANCELLED, status)
+            raise
 
     async def _remove(self, image: Image) -> None:
         place = self._place(image)

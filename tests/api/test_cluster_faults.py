@@ -6,9 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from importer.config import apply
+from importer.jobs.store import Store
+from importer.model import Phase
 from tests import images
 from tests.api.test_cluster import Both, settings
 from tests.servers.kubernetes import Fault
@@ -280,3 +283,36 @@ async def goes(both: Both, fault: Fault) -> None:
     fault.times = 0
     assert (await both.client.ask("DELETE", "/v1/images/disk"))[0] == 204
     assert both.left() == []
+
+
+@pytest.mark.parametrize("phase", [Phase.READY, Phase.TRANSFERRING])
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_delete_that_a_start_cannot_finish_is_shown(
+    tmp_path: Path, source: WebServer, place: str, phase: Phase
+) -> None:
+    """A crash cut it off, the cluster does not let go: it is listed, and can be deleted."""
+    async with site(tmp_path / "site") as cluster:
+        ours = settings(tmp_path / "data", cluster)
+        async with running(ours) as client:
+            await client.fetch("disk", source.url(), storageClass=place)
+            await client.until("disk")
+        await doomed(tmp_path / "data", phase)
+        fault = cluster.kubernetes.fail(status=500, verb="delete", times=1000)
+        async with running(apply(ours, {"kubernetes": {"patience": 0.05}})) as client:
+            shown = "Ready" if phase is Phase.READY else "Cancelled"
+            assert await client.names() == {"disk": shown}
+            await goes(Both(client, cluster, tmp_path), fault)
+
+
+async def doomed(data: Path, phase: Phase) -> None:
+    """Leave the record of the image as a service does that is killed while it deletes it."""
+    store = Store(data / "importer.db")
+    await store.open()
+    image = (await store.get("default", "disk")).image
+    await store.remove(image)
+    image = msgspec.structs.replace(
+        image, status=msgspec.structs.replace(image.status, phase=phase)
+    )
+    await store.add(image)
+    await store.doom(image)
+    await store.close()
