@@ -71,12 +71,15 @@ from importer.targets import Shelf
 from importer.targets.classes import Classes
 from importer.targets.in_cluster import look
 from importer.targets.local import shelves as local_shelves
-from importer.units import MiB
+from importer.units import KiB, MiB
 
 log = structlog.get_logger()
 
 READ_BUFFER = MiB
 """Bytes that aiohttp reads ahead of a handler; its default of 64 KiB halves the rate."""
+
+LINE = 64 * KiB
+"""Bytes of a request's first line at most: of a query, every parameter as long as it may be."""
 
 _GONE = {
     socket.TCP_KEEPIDLE: 30,  # seconds of silence before the first probe
@@ -277,6 +280,7 @@ async def listening(
         access_log=None,
         auto_decompress=False,
         read_bufsize=READ_BUFFER,
+        max_line_size=LINE,
         shutdown_timeout=config.service.grace,
         keepalive_timeout=config.service.idle,
     )

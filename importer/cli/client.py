@@ -69,14 +69,11 @@ class Client:
         self.namespace = access.namespace
         self._query = access.query()
         token = access.bearer()
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
-            # A kept connection may be closed by the service just when it is used again.
-            connector=aiohttp.TCPConnector(force_close=True),
-            # One event must fit into it twice.
-            read_bufsize=2 * MiB,
-        )
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A kept connection may be closed by the service just when it is used again.
+        self._session = self._opened(aiohttp.TCPConnector(force_close=True))
+        self._kept = self._opened(aiohttp.TCPConnector(limit=0))
+        """For requests in a row whose loss is made good."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,6 +85,16 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self._session.close()
+        await self._kept.close()
+
+    def _opened(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+            connector=connector,
+            # One event must fit into it twice.
+            read_bufsize=2 * MiB,
+        )
 
     async def images(self) -> list[Image]:
         """Return the images, of all namespaces when none was named."""
@@ -209,13 +216,11 @@ class Client:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, **options: Any
+        self, method: str, path: str, *, kept: bool = False, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        url = self.address + path
+        url, session = self.address + path, self._kept if kept else self._session
         try:
-            async with self._session.request(
-                method, url, allow_redirects=False, **options
-            ) as response:
+            async with session.request(method, url, allow_redirects=False, **options) as response:
                 yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
             raise _unreachable(f"no service at {self.address}", exc) from exc

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from importer.cli.around import AroundBody
 from importer.cli.body import Body
-from importer.cli.client import Client, TooLarge, Unreachable
+from importer.cli.client import Client, TooLarge, Unreachable, odd
 from importer.cli.exits import Refused
 from importer.cli.follow import follow
 from importer.cli.patience import Patience
@@ -70,7 +70,7 @@ class Sending:
         self._reader = Reader(body)
         self.patience = Patience()
         self._restarts = 0
-        self._asks = True
+        self._asks, self._flows = True, False
         self.quiet, self.silent = QUIET, SILENT
         self.id = id
         self.offset = 0
@@ -104,16 +104,11 @@ class Sending:
         await self._reader.close()
 
     async def _send(self) -> None:
-        fault: Refused | None = None
         while True:
             try:
-                if fault:
-                    await self._overcome(fault)
                 await self._go_on()
             except Refused as exc:
-                if exc is fault:
-                    raise
-                fault = exc
+                await self._overcome(exc)
             else:
                 return
 
@@ -128,14 +123,21 @@ class Sending:
             if self.offset == self._reader.total:
                 await self._tus.finish(self.id, self.offset)
                 return
-            self._stands_at(await self._watched(self._piece(self.id, self.offset)))
+            before = self.offset
+            self._stands_at(await self._watched(self._piece(self.id, before)))
+            if self.offset == before != self._reader.total:
+                raise odd("took nothing of what it was sent")
 
     async def _piece(self, id: str, offset: int) -> int:
         sizes = [self._most, None if self._body.size is None else self._body.size - offset]
         length = min((size for size in sizes if size is not None), default=None)
         chunks = self._reader.piece(offset, self._most)
         known = None if self._body.size is None else length
-        return await self._tus.send(id, offset, chunks, known, asks=self._asks)
+        asks = self._asks and not self._flows
+        self._flows = False
+        stands = await self._tus.send(id, offset, chunks, known, asks=asks)
+        self._flows = True  # The next piece need not ask: this one was wanted.
+        return stands
 
     def _stands_at(self, offset: int) -> None:
         if offset > self.offset:
@@ -178,7 +180,7 @@ class Sending:
 
     async def _look(self, fault: Refused) -> None:
         """Find out by the image why the service wants no more of it."""
-        image = await self._client.find(self._name)
+        image = await self._image()
         if image and image.phase is Phase.FAILED and fault.problem.slug == "upload-incomplete":
             self._anew("the service has waited too long")
         elif image and image.phase is Phase.PENDING and image.status.error:
@@ -189,6 +191,13 @@ class Sending:
             raise _taken_over(self._name) from fault
         else:
             raise fault
+
+    async def _image(self) -> Image | None:
+        while True:
+            try:
+                return await self._client.find(self._name)
+            except Unreachable as exc:
+                await self._again(exc)
 
     def _anew(self, why: str) -> None:
         """Begin another upload of the same."""

@@ -64,7 +64,7 @@ class Tus:
         """Send *chunks*, *length* bytes if that is known, from *offset* on; return the new one.
 
         *asks*: send nothing before the service wants it (``Expect: 100-continue``), so that a
-        refusal costs no byte.
+        refusal costs no byte. The connection is kept for the next piece.
         """
         told = {"Upload-Offset": str(offset), "Content-Type": MEDIA}
         if length is not None:
@@ -78,6 +78,7 @@ class Tus:
                 data=body,
                 expect100=asks,
                 timeout=timeout,
+                kept=True,
             )
         return _number(answer, "Upload-Offset")
 

@@ -226,7 +226,7 @@ export class Uploads {
     this.#wentBack(upload, offset);
     upload.offset.value = offset;
     upload.expires.value = response.getHeader("Upload-Expires");
-    if (upload.state.peek() === "lost") upload.state.value = "sending";
+    upload.error.value = null;
     Object.assign(upload.record, { offset, expires: upload.expires.peek() });
     this.#kept.keep(upload.record);
   }

@@ -133,6 +133,15 @@ async def test_headers_are_bounded(client: Client, header: str) -> None:
     assert (await client.ask("GET", "/healthz"))[0] == 200
 
 
+async def test_a_query_is_bounded(client: Client) -> None:
+    """As long as every parameter may be it is read; longer than any is refused with 400."""
+    for length, status in ((60_000, b" 401 "), (70_000, b" 400 ")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port(client))
+        writer.write(f"GET /v1/images?x={'x' * length} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert status in await reader.readline()
+        writer.close()
+
+
 async def test_a_client_that_is_gone_without_a_word_is_noticed(tmp_path: Path) -> None:
     """Its connection is probed after 30 s of silence, and given up a minute later."""
 

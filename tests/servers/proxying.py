@@ -33,12 +33,17 @@ class Proxy:
     """Statuses that the next uploads' requests are answered with, by nobody but the proxy."""
 
     asked: Counter[str] = field(default_factory=Counter)
+    ways: set[object] = field(default_factory=set)
+    """Connections that brought parts of uploads."""
+
     bodies: list[int] = field(default_factory=list)
     """Bytes of the bodies that were passed on."""
 
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
         """Answer *request*."""
         self.asked[request.method] += 1
+        if request.method == "PATCH" and request.transport:
+            self.ways.add(request.transport.get_extra_info("peername"))
         if self.faults and request.method in ("PATCH", "HEAD"):
             return web.Response(status=self.faults.pop(0), text=PAGE, content_type="text/html")
         if self.most is not None and (request.content_length or 0) > self.most:

@@ -34,7 +34,8 @@ function Item({ model, t, upload }) {
     refuse(null);
     Promise.resolve(act()).catch((error) => refuse(error.message));
   };
-  const error = refusal ?? (state === "failed" ? upload.error.value?.message : null);
+  const { slug, message } = upload.error.value ?? {};
+  const error = refusal ?? (state === "failed" || slug === "too-many-uploads" ? message : null);
   return html`<li data-upload=${upload.name} data-state=${state}>
     <div class="gist">
       ${model.images.find(upload.namespace, upload.name)
