@@ -180,7 +180,7 @@ async def test_rights_that_are_missing_and_come(fake: FakeKubernetes, tmp_path: 
     token = fake.user("importer", most)
     async with watching(fake, tmp_path, token) as service:
         await service.until(lambda: service.up("datavolumes") == 0)
-        assert service.up("volumes") == 1
+        await service.until(lambda: service.up("volumes") == 1)
         every = [*most, Rule(("cdi.kubevirt.io",), ("datavolumes",), ("list", "watch"))]
         fake.users[token] = replace(fake.users[token], rules=every)
         await service.until(lambda: service.up("datavolumes") == 1)
