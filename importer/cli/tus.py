@@ -97,9 +97,10 @@ class Tus:
 
 
 def metadata(told: Mapping[str, str]) -> str:
-    """Return ``Upload-Metadata``."""
+    """Return ``Upload-Metadata``; of a file's name, what is no text is ``?``."""
     return ",".join(
-        f"{key} {base64.b64encode(text.encode()).decode()}" for key, text in told.items()
+        f"{key} {base64.b64encode(text.encode(errors='replace')).decode()}"
+        for key, text in told.items()
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,6 +48,14 @@ async def test_several_files(service: Client, tmp_path: Path) -> None:
     ]
     assert await service.names() == dict.fromkeys(("a", "big-b", "c", "d"), "Ready")
     assert "c: Uploading" in ran.err
+
+
+async def test_file_whose_name_is_no_text(service: Client, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are possible in a file's name, and stop nothing."""
+    path = images.raw(tmp_path / "disk.raw").rename(tmp_path / os.fsdecode(b"disk-\xff\x1b.raw"))
+    ran = await upload(service, path)
+    assert ran.code == 0, ran
+    assert list(await service.names()) == ["disk"]
 
 
 async def test_one_that_fails_stops_no_other(service: Client, tmp_path: Path) -> None:

@@ -172,8 +172,7 @@ async def test_target_that_lost_it(tmp_path: Path) -> None:
         await assert_made(service, path, "raw+zstd", "raw")
 
 
-@pytest.mark.parametrize("most", [20 * MiB, 3 * MiB])
-@pytest.mark.parametrize("options", [("--as-is",), ()])
+@pytest.mark.parametrize(("options", "most"), [(("--as-is",), 20 * MiB), ((), 3 * MiB)])
 async def test_proxy_with_a_limit(tmp_path: Path, options: tuple[str, ...], most: int) -> None:
     """A 413 on the way makes requests smaller, said once each time, and the upload succeeds."""
     path = disk(tmp_path, size=SIZE)
