@@ -91,6 +91,9 @@ async def test_interrupted(tmp_path: Path) -> None:
         assert process.stderr
         while b"waiting until" not in (line := await process.stderr.readline()):
             assert line
+        id = line.split()[1].decode()
+        while (await service.ask("GET", f"/v1/bench/{id}"))[1]["state"] == "Running":
+            await asyncio.sleep(0.01)  # it says that it ends the bench before it asks for that
         gate.opened.set()
         _, err = await process.communicate()
         assert process.returncode == 130
