@@ -176,11 +176,13 @@ class UploadRoutes:
 
     async def _receive(self, request: web.Request, upload: Upload) -> None:
         await go_ahead(request)
-        flow = self._taking.flow(upload.share, upload.source.offset)
+        at = upload.source.offset
+        flow = self._taking.flow(upload.share, at)
         async with aclosing(_parts(request, flow)) as parts:
             async for data in parts:
                 for piece in flow.pieces(data):
-                    await upload.give(piece)
+                    await upload.give(piece, at)
+                    at += len(piece)
                     await flow.passed(len(piece))
 
     def _refuse_excess(self, request: web.Request, size: int | None, offset: int) -> None:

@@ -105,11 +105,14 @@ class Upload:
             finally:
                 self._leash = None
 
-    async def give(self, data: bytes) -> None:
-        """Hand *data* to the import. Raises what the import failed with, Conflict, SizeMismatch."""
+    async def give(self, data: bytes, at: int) -> None:
+        """Hand the import *data*, which is at *at*.
+
+        Raises what the import failed with, Conflict, SizeMismatch.
+        """
         self.refuse_failed()
         try:
-            await self.source.give(data)
+            await self.source.give(data, at)
         except Conflict:
             if self.job.cancelled:
                 await self.job.done.wait()

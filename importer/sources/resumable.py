@@ -1,8 +1,9 @@
 """An image that comes in any number of requests, one after the other: a hand-over without a store.
 
-Whoever has bytes gives them; the import takes them. `Resumable.give` returns once the import has
-taken what it was given, so a slow target slows the client down, and `offset` counts taken bytes
-only. A try that ends before the last byte sets `offset` back to 0: the client sends again.
+Whoever has bytes gives them; the import takes them. One piece at most lies between the two, so a
+slow target slows the client down; it stays there when its client goes, and so `offset` counts it.
+The last piece is counted once it is taken: whoever has given it can go. A try that ends before that
+sets `offset` back to 0: the client sends again.
 """
 
 import asyncio
@@ -34,8 +35,9 @@ class Resumable:
         """Bytes of the whole; None until `end_at` says it."""
 
         self.offset = 0
-        """Bytes that this try has taken."""
+        """Bytes that this try has: taken, or laid down to be taken."""
 
+        self._passed = 0
         self._absence = absence
         self._declared = declared
         self._offered: bytes | None = None
@@ -51,7 +53,7 @@ class Resumable:
     @property
     def is_whole(self) -> bool:
         """Say whether the last byte was taken."""
-        return self.offset == self.size
+        return self._passed == self.size
 
     @property
     def offered(self) -> bool:
@@ -95,39 +97,59 @@ class Resumable:
     async def close(self) -> None:
         """End a try; what is being given is given back to its sender (Conflict)."""
         if not self.is_whole:
-            self.offset = 0
+            self.offset = self._passed = 0
         if self._taken and not self._taken.done():
-            self._taken.set_exception(
-                Conflict("the import was begun anew and the upload stands at 0: send from there")
-            )
-        self._offered = self._taken = None
+            self._taken.set_exception(_begun_anew(self.offset))
+        self._offered = None
 
-    async def give(self, data: bytes) -> None:
-        """Hand *data* over; return once the import has taken it.
+    async def give(self, data: bytes, at: int) -> None:
+        """Lay *data*, which is at *at* of the whole, down; the last is also waited for to be taken.
 
+        The next piece comes from the network meanwhile: to wait for each to be taken costs requests
+        of 8 MiB a fifth of their rate. Where nobody knows the size, any may be the last.
         Raises SizeMismatch for more bytes than were announced, Conflict when the try has ended.
         """
+        if at != self.offset:
+            raise _begun_anew(self.offset)
         if self.size is not None and self.offset + len(data) > self.size:
             raise SizeMismatch(self.size, self.offset + len(data))
-        taken = asyncio.get_running_loop().create_future()
-        self._offered, self._taken, self._silent_since = data, taken, None
+        if self._offered is not None:
+            await self._answer()
+        self._offered, self._silent_since = data, None
         self._news.set()
+        end = self.offset + len(data)
+        if self.size is None or end == self.size:
+            await self._taken_now(data)
+        else:
+            self.offset = end
+
+    async def _taken_now(self, data: bytes) -> None:
+        """Wait until *data* is taken; without its giver it does not stay."""
         try:
-            await taken
+            await self._answer()
         finally:
-            if self._taken is taken:
-                self._offered = self._taken = None
+            if self._offered is data:
+                self._offered = None
+
+    async def _answer(self) -> None:
+        """Wait until what lies there is taken. Raises Conflict when the try ends before."""
+        self._taken = asyncio.get_running_loop().create_future()
+        try:
+            await self._taken
+        finally:
+            self._taken = None
 
     async def _chunks(self) -> Chunks:
         """Raises ClientAway, UploadIncomplete."""
         while not self.is_whole:
-            if self._offered is None or self._taken is None or self._taken.done():
-                # Nothing is there, or its giver was sent away just now.
+            if self._offered is None:
                 await self._hear(min(self._absence.away, self._absence.expires))
                 continue
             data, self._offered = self._offered, None
-            self.offset += len(data)
-            self._taken.set_result(None)
+            self._passed += len(data)
+            self.offset = max(self.offset, self._passed)
+            if self._taken and not self._taken.done():
+                self._taken.set_result(None)
             yield data
 
     async def _hear(self, seconds: float) -> None:
@@ -150,3 +172,7 @@ class Resumable:
         if seconds < self._absence.expires:
             return ClientAway(f"{told}; the upload goes on from 0 when it is back")
         return UploadIncomplete(f"{told}; send the file again")
+
+
+def _begun_anew(offset: int) -> Conflict:
+    return Conflict(f"the import was begun anew and the upload stands at {offset}: send from there")
