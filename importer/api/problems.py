@@ -47,5 +47,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException:
         raise
     except Exception as exc:
+        if isinstance(exc, ConnectionResetError) and _has_left(request):
+            raise  # it could not be answered
         log.exception("a request broke", method=request.method, path=request.path)
         return answer(ImporterError(f"{type(exc).__name__}; the service's log says more"))
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

@@ -15,7 +15,8 @@ import msgspec
 from importer.errors import CallerError, NameTaken, NotFound, WrongPhase
 from importer.jobs.events import Event, Hub
 from importer.jobs.into import Into
-from importer.jobs.runner import Job, Runner
+from importer.jobs.job import Job
+from importer.jobs.runner import Runner
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import entered
 from importer.model import (
@@ -68,7 +69,7 @@ class Images:
         return [
             msgspec.structs.replace(
                 entry,
-                rates=await self._runner.rates_of(entry.name),
+                rates=await self._runner.learning.rates_of(entry.name),
                 **_accepted(self._classes.accepts(entry.name)),
             )
             for entry in await self._classes.renew()

@@ -9,7 +9,6 @@ running is aborted and queued again, and deletes that were begun are finished.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -29,21 +28,21 @@ from importer.jobs.arrival import Arrival, Inspect
 from importer.jobs.attempt import Attempt
 from importer.jobs.events import Event, Hub
 from importer.jobs.into import Into
+from importer.jobs.job import Job
+from importer.jobs.learning import Learning
 from importer.jobs.lending import Lending
 from importer.jobs.outbound import Outbound
 from importer.jobs.queue import FairQueue, Turn
-from importer.jobs.rates import defaults, learnt
 from importer.jobs.spool import Spool
 from importer.jobs.store import Record, Store
 from importer.jobs.timeline import Speed, entered, failed, lasted, seconds_in
 from importer.metrics import ClassMetrics
-from importer.model import OVER, RUNNING, Image, Phase, Progress, Rates, Status, UploadSource, now
+from importer.model import OVER, RUNNING, Image, Phase, Status, UploadSource, now
 from importer.plan import Reach
 from importer.sources import Source
 from importer.stream.unxz import Room
 from importer.targets import Finished, Order, Place, Shelf, Tell, untold
 from importer.targets.classes import Classes
-from importer.targets.remote import one_line
 
 log = structlog.get_logger()
 
@@ -58,74 +57,6 @@ OpenUrl = Callable[[Record], Source]
 """Return the source of a record whose image is fetched from a URL."""
 
 MetricsOf = Callable[[Image], ClassMetrics]
-
-
-@dataclass(frozen=True, slots=True)
-class Doing:
-    """What a target says that it does, *done* of *total* where it counts."""
-
-    words: str
-    done: int | None
-    total: int | None
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """An image that somebody works on."""
-
-    image: Image
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-    attempt: Attempt | None = None
-    speed: Speed = field(default_factory=Speed)
-    cancelled: bool = False
-    whole: bool = False
-    """The target has the whole image: too late to cancel."""
-
-    error: ImporterError | None = None
-    left: bool = False
-    """Something of the last try may be on the target still: it could not be taken away."""
-
-    shuffled: str = ""
-    """Why the image cannot be read in one pass, once a try found that out."""
-
-    doing: Doing | None = None
-    """What the target does or waits for in this phase."""
-
-    ready: Callable[[], Awaitable[None]] | None = None
-    """Waits for the upload's first byte before a worker is taken for it: it is a resumable one."""
-
-    away: bool = False
-    """The client of a resumable upload sends nothing; its worker is lent to others."""
-
-    absences: int = 0
-    """Tries that ended because of that: they are none of those that an image has."""
-
-    into: Into | None = None
-    """Where its bytes go, if that is no place of its storage class."""
-
-    received: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the source has given its last byte, or the job is over."""
-
-    @property
-    def is_waiting_upload(self) -> bool:
-        """A client's connection is held open for it, and nothing is read yet."""
-        is_upload = isinstance(self.image.spec.source, UploadSource)
-        return is_upload and self.image.phase is Phase.PENDING
-
-    def tell(self, doing: str, done: int | None = None, total: int | None = None) -> None:
-        """Hear what the target does; much of it are words of the cluster's objects."""
-        self.doing = Doing(one_line(doing), done, total)
-
-    def tell_away(self, away: bool) -> None:
-        """Hear that the client is away, or back."""
-        self.away = away
-        self.doing = Doing("waiting for the client to go on", None, None) if away else None
-
-    @property
-    def tries(self) -> int:
-        """How often the image was tried with its client there."""
-        return self.image.status.attempt - self.absences
 
 
 class Runner:
@@ -154,7 +85,9 @@ class Runner:
         self._guests = FairQueue(GUESTS)
         self._room = Room()
         self._jobs: dict[str, Job] = {}
-        self._rates: dict[str, Rates] = {}
+        self.learning = Learning(store, classes)
+        """What the classes do in a second, from the imports that have succeeded."""
+
         self._ticker: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -245,33 +178,10 @@ class Runner:
             await self._store.spare(image)
             raise
 
-    async def rates_of(self, storage_class: str) -> Rates:
-        """Return what plans reckon with for *storage_class*. Raises NotFound."""
-        if storage_class not in self._rates:
-            backend = self._classes.described(storage_class).backend
-            known = await self._store.rates(storage_class)
-            self._rates.setdefault(storage_class, known or defaults(backend))
-        return self._rates[storage_class]
-
     def live(self, image: Image) -> Image:
         """Return *image* with the progress of this moment."""
         job = self._jobs.get(image.uid)
-        if job is None or job.attempt is None or job.image.phase not in RUNNING:
-            return image
-        status = msgspec.structs.replace(
-            job.image.status,
-            progress=self._progress(job, job.attempt),
-            doing=job.doing.words if job.doing else None,
-        )
-        return msgspec.structs.replace(job.image, status=status)
-
-    def _progress(self, job: Job, attempt: Attempt) -> Progress | None:
-        at = asyncio.get_running_loop().time()
-        if job.image.phase in (Phase.INSPECTING, Phase.TRANSFERRING) and attempt.done:
-            return job.speed.progress(at, attempt.done, attempt.total)
-        if job.doing and job.doing.done is not None:
-            return Progress(done=job.doing.done, total=job.doing.total)
-        return None
+        return image if job is None else job.live(image)
 
     def shelf_of(self, image: Image) -> Shelf:
         """Return the shelf that *image* is on or goes to. Raises NotFound."""
@@ -367,7 +277,7 @@ class Runner:
     async def _arrival(self, job: Job) -> Arrival:
         once = isinstance(job.image.spec.source, UploadSource)  # asked twice only if need be
         accepts = job.into.accepts if job.into else self.shelf_of(job.image).accepts
-        rates = await self._rates_for(job)
+        rates = await self.learning.rates_for(job)
         is_here = "raw" in accepts.wires
         return Arrival(
             job.image.spec.format,
@@ -381,12 +291,6 @@ class Runner:
             None if is_here else Outbound(job.image.uid, accepts, rates, self._spool, once),
         )
 
-    async def _rates_for(self, job: Job) -> Rates:
-        name = self._class_of(job.image)
-        if job.into and job.into.backend != self._classes.described(name).backend:
-            return defaults(job.into.backend)
-        return await self.rates_of(name)
-
     async def _succeed(self, job: Job, finished: Finished, place: Place) -> None:
         status = msgspec.structs.replace(
             job.image.status,
@@ -396,7 +300,7 @@ class Runner:
         )
         await self._move(job, Phase.READY, entered(status, Phase.READY, now()))
         await place.settle()
-        await self._learn(job)
+        await self.learning.learn(job)
         metrics = self._metrics_of(job.image)
         seconds = seconds_in(job.image.status, Phase.TRANSFERRING) or 0.0
         metrics.transferred(finished.info.virtual_size or 0, seconds)
@@ -408,23 +312,6 @@ class Runner:
             size=job.image.status.size,
             virtual_size=finished.info.virtual_size,
         )
-
-    async def _learn(self, job: Job) -> None:
-        """Correct the rates of the class by what this import took."""
-        if job.attempt is None or job.attempt.cargo is None or job.attempt.written is None:
-            return
-        if job.into:  # filled in another way than what its class makes by itself
-            return
-        name, attempt, status = self._class_of(job.image), job.attempt, job.image.status
-        steps = attempt.steps(self._rates[name], status.virtual_size)
-        transferring = seconds_in(status, Phase.TRANSFERRING) or 0.0
-        self._rates[name] = learnt(
-            self._rates[name],
-            steps,
-            transferring - attempt.waited,
-            seconds_in(status, Phase.PROCESSING) or 0.0,
-        )
-        await self._store.keep_rates(name, self._rates[name])
 
     async def _failed(self, job: Job, error: ImporterError, source: Source) -> bool:
         """Decide what becomes of *job* after a try that failed; say whether it is over."""

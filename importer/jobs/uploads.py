@@ -18,7 +18,7 @@ from importer import config
 from importer.errors import Conflict, ImporterError, NotFound, WrongPhase
 from importer.jobs.allowance import Allowance, Share
 from importer.jobs.images import Images
-from importer.jobs.runner import Job
+from importer.jobs.job import Job
 from importer.jobs.store import Store
 from importer.model import ImageRequest
 from importer.sources import Declared
