@@ -19,11 +19,18 @@ class Listener(Generic[T]):
 
     _pending: dict[str, T] = field(default_factory=dict)
     _something: asyncio.Event = field(default_factory=asyncio.Event)
+    _ends: dict[str, asyncio.Event] = field(default_factory=dict)
 
-    def tell(self, key: str, news: T) -> None:
-        """Put *news* in place of older ones of the same thing."""
+    def tell(self, key: str, news: T, is_last: bool = False) -> None:
+        """Put *news* in place of older ones of the same thing; *is_last*: none will follow."""
         self._pending[key] = news
         self._something.set()
+        if is_last and key in self._ends:
+            self._ends[key].set()
+
+    async def last_of(self, key: str) -> None:
+        """Wait until the thing *key* has had its last news."""
+        await self._ends.setdefault(key, asyncio.Event()).wait()
 
     async def batch(self) -> list[T]:
         """Wait for news and return all of it."""
@@ -35,10 +42,16 @@ class Listener(Generic[T]):
 
 
 class News(Generic[T]):
-    """Passes news to all listeners; *key* names the thing that they are of."""
+    """Passes news to all listeners; *key* names the thing that they are of.
 
-    def __init__(self, key: Callable[[T], str]) -> None:
+    *is_last* says whether that thing will have no more of them.
+    """
+
+    def __init__(
+        self, key: Callable[[T], str], is_last: Callable[[T], bool] = lambda _: False
+    ) -> None:
         self._key = key
+        self._is_last = is_last
         self._listeners: set[Listener[T]] = set()
         self._calls: list[Callable[[T], None]] = []
 
@@ -51,7 +64,7 @@ class News(Generic[T]):
         for hear in self._calls:
             hear(news)
         for listener in self._listeners:
-            listener.tell(self._key(news), news)
+            listener.tell(self._key(news), news, self._is_last(news))
 
     @contextmanager
     def listener(self) -> Iterator[Listener[T]]:

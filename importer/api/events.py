@@ -2,6 +2,7 @@
 
 ``event: image`` carries an image, ``event: deleted`` its uid, namespace and name. A stream of all
 images begins with each of them and ``event: synced``; that of one ends when the image is over.
+The end of that one is told at once, without its turn in four a second.
 ``event: copy`` carries a copy of a volume, in streams of every namespace: those that run and the
 last that are over at the beginning, then each at every change.
 """
@@ -114,17 +115,28 @@ class EventRoutes:
     async def _follow(
         self, image: Image, listener: Listener[Event], response: web.StreamResponse
     ) -> None:
-        async for event in self._news(response, listener):
-            if event.image.uid == image.uid:
-                await _tell(response, event)
-                if event.deleted or event.image.phase in OVER:
-                    return
+        over = asyncio.ensure_future(listener.last_of(image.uid))
+        try:
+            async for event in self._news(response, listener, hurry=over):
+                if event.image.uid == image.uid:
+                    await _tell(response, event)
+                    if event.is_last:
+                        return
+        finally:
+            over.cancel()
 
     async def _news(
-        self, response: web.StreamResponse, *listeners: Listener[Any]
+        self,
+        response: web.StreamResponse,
+        *listeners: Listener[Any],
+        hurry: asyncio.Future[None] | None = None,
     ) -> AsyncIterator[Any]:
-        """Yield news until the service stops; keep the stream alive in between."""
+        """Yield news until the service stops; keep the stream alive in between.
+
+        Once *hurry* is done, no interval is kept: who waits for an end hears of it at once.
+        """
         closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
+        sooner = {closing, hurry} if hurry else {closing}
         batches: dict[asyncio.Future[Any], Listener[Any]] = {}
         try:
             while not closing.done():
@@ -136,7 +148,7 @@ class EventRoutes:
                     for news in batch.result():
                         yield news
                 if done:
-                    await asyncio.wait({closing}, timeout=INTERVAL)
+                    await asyncio.wait(sooner, timeout=INTERVAL, return_when=_FIRST)
                 else:
                     await response.write(b": ping\n\n")
         finally:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from importer import news
-from importer.model import Image
+from importer.model import OVER, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,11 @@ class Event:
     sent: int = 0
     """Bytes that have gone to its target in this try."""
 
+    @property
+    def is_last(self) -> bool:
+        """Say whether nothing more happens to the image by itself."""
+        return self.deleted or self.image.phase in OVER
+
 
 Listener: TypeAlias = news.Listener[Event]
 
@@ -24,4 +29,4 @@ class Hub(news.News[Event]):
     """Passes events of images to all listeners."""
 
     def __init__(self) -> None:
-        super().__init__(lambda event: event.image.uid)
+        super().__init__(lambda event: event.image.uid, lambda event: event.is_last)
