@@ -6,7 +6,7 @@ from the way there.
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -153,17 +153,11 @@ class Client:
 
     async def copy_events(self) -> AsyncGenerator[Copy | None, None]:
         """Yield copies as they are, None, and copies that change, until the stream breaks off."""
-        async with self._request("GET", "/v1/events") as response:
-            if response.status >= 400:
-                raise _refused(await _whole(response))
-            kind = ""
-            async for line in response.content:
-                field, _, value = line.decode(errors="replace").strip("\r\n").partition(":")
-                if field == "event":
-                    kind = value.strip()
-                elif field == "data" and kind == "copy":
-                    yield _read(Answer(200, value.strip().encode()), Copy)
-                elif field == "data" and kind == "synced":
+        async with aclosing(self._told("/v1/events", {})) as told:
+            async for kind, answer in told:
+                if kind == "copy":
+                    yield _read(answer, Copy)
+                elif kind == "synced":
                     yield None
 
     async def begin_bench(self, request: BenchRequest) -> Bench:
@@ -185,7 +179,17 @@ class Client:
         Raises Refused, with ``not-found`` when it is deleted meanwhile.
         """
         path = self._path(name) + "/events"
-        async with self._request("GET", path, params=self._query) as response:
+        async with aclosing(self._told(path, self._query)) as told:
+            async for kind, answer in told:
+                if kind == "deleted":
+                    raise Refused(_deleted(name))
+                yield _read(answer, Image)
+
+    async def _told(
+        self, path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[tuple[str, Answer], None]:
+        """Yield the events of a stream, each with its kind, until it breaks off."""
+        async with self._request("GET", path, params=query) as response:
             if response.status >= 400:
                 raise _refused(await _whole(response))
             kind = ""
@@ -193,10 +197,8 @@ class Client:
                 field, _, value = line.decode(errors="replace").strip("\r\n").partition(":")
                 if field == "event":
                     kind = value.strip()
-                elif field == "data" and kind == "deleted":
-                    raise Refused(_deleted(name))
                 elif field == "data":
-                    yield _read(Answer(200, value.strip().encode()), Image)
+                    yield kind, Answer(200, value.strip().encode())
 
     async def _ask(self, name: str, verb: str) -> Image:
         path = f"{self._path(name)}/{verb}"
