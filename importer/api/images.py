@@ -99,7 +99,7 @@ class ImageRoutes:
                 one,
                 self.delete,
                 {204: None},
-                (*missing, errors.TargetBusy, errors.TargetError),
+                (*missing, errors.ClusterUnavailable, errors.TargetBusy, errors.TargetError),
                 query=_NAMESPACE,
             ),
             Route(
