@@ -40,7 +40,7 @@ SENT = {"as-is": SIZE, "raw+zstd": 64.1 * MiB, "qcow2": 72.4 * MiB}
 
 @dataclass
 class Holding:
-    """Holds an import once so many chunks were written."""
+    """Holds an import once so many chunks were written; each has up to 2 MiB, as they come."""
 
     chunks: int
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +125,7 @@ async def test_interrupted_and_called_again(
     tmp_path: Path, state: Path, options: tuple[str, ...], form: str, format: str
 ) -> None:
     """After Ctrl-C, the same command goes on where it stopped: little is sent twice."""
-    path, gate = disk(tmp_path, size=SIZE), Holding(48)
+    path, gate = disk(tmp_path, size=SIZE), Holding(20)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path, *options)
         await gate.reached.wait()
@@ -327,7 +327,7 @@ async def test_two_of_the_same(tmp_path: Path) -> None:
 
 async def test_killed_amid(tmp_path: Path) -> None:
     """A command that could say nothing any more is gone on with as well."""
-    path, gate = disk(tmp_path, size=SIZE), Holding(48)
+    path, gate = disk(tmp_path, size=SIZE), Holding(20)
     async with way(tmp_path / "data", [], gate) as there:
         first = await there.start(path)
         await gate.reached.wait()
